@@ -1,0 +1,4 @@
+// Package chain is clean.
+package chain
+
+import _ "example.org/planted/trie"

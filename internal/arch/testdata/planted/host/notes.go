@@ -1,0 +1,5 @@
+//go:build notes
+
+package host
+
+import _ "example.org/planted/node"
