@@ -88,32 +88,36 @@ type EpochCount struct {
 
 // AccountRecord is an account's row under "a/<account>" (S2).
 type AccountRecord struct {
-	Nonce      uint64
-	Balance    Amount
-	Locked     Amount // in plans, download locks and disputes
-	HostBond   Amount
-	EncodeBond Amount
-	Deposit    Amount // a validator's stake
-	Carry      uint64 // wei below one base unit (U2)
-	Profile    Hash
-	Payout     Account
-	Recovery   Hash
-	SpendLimit Amount
-	Member     bool           // shares the genesis endowment (C1.4)
-	Month      uint64         // month of Power[0]
-	Power      [Months]uint64 // granted milli-units, newest month first
-	Counts     []EpochCount   // of the last three epochs, oldest first (C1.3)
+	Nonce       uint64
+	Balance     Amount
+	Locked      Amount // in plans, download locks and disputes
+	HostBond    Amount
+	EncodeBond  Amount
+	Deposit     Amount // a validator's stake
+	DepositFrom Epoch  // first epoch in which the stake counts for power
+	Reserved    Amount // of Locked: owed by results that are accepted and not yet paid (ST9)
+	Carry       uint64 // wei below one base unit (U2)
+	Profile     Hash
+	Payout      Account
+	Recovery    Hash
+	SpendLimit  Amount
+	Member      bool           // shares the genesis endowment (C1.4)
+	Month       uint64         // month of Power[0]
+	Power       [Months]uint64 // granted milli-units, newest month first
+	Counts      []EpochCount   // of the last three epochs, oldest first (C1.3)
 }
 
 // EncodeTo appends the tuple.
 func (a *AccountRecord) EncodeTo(e *Encoder) {
-	e.Array(15)
+	e.Array(17)
 	e.Uint(a.Nonce)
 	e.Uint(uint64(a.Balance))
 	e.Uint(uint64(a.Locked))
 	e.Uint(uint64(a.HostBond))
 	e.Uint(uint64(a.EncodeBond))
 	e.Uint(uint64(a.Deposit))
+	e.Uint(uint64(a.DepositFrom))
+	e.Uint(uint64(a.Reserved))
 	e.Uint(a.Carry)
 	e.Bytes(a.Profile[:])
 	e.Bytes(a.Payout[:])
@@ -135,13 +139,15 @@ func (a *AccountRecord) EncodeTo(e *Encoder) {
 
 // DecodeFrom reads the tuple.
 func (a *AccountRecord) DecodeFrom(d *Decoder) {
-	d.Tuple(15)
+	d.Tuple(17)
 	a.Nonce = d.Uint()
 	a.Balance = d.Amount()
 	a.Locked = d.Amount()
 	a.HostBond = d.Amount()
 	a.EncodeBond = d.Amount()
 	a.Deposit = d.Amount()
+	a.DepositFrom = d.Epoch()
+	a.Reserved = d.Amount()
 	a.Carry = d.Limit(WeiPerBase - 1)
 	a.Profile = d.Hash()
 	a.Payout = d.Account()

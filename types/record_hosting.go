@@ -230,8 +230,10 @@ type HostRecord struct {
 	Failed    uint64
 	Open      uint32 // ranges accepted and not delivered as an encoder (H1.5)
 	OpenBytes uint64
-	Ranges    uint64 // kept in active lots
+	Lots      uint32 // kept: active ones, and old ones until the new attempt is active (H4.3)
+	Ranges    uint64
 	Pieces    uint64
+	Leaves    uint64
 	Missed    uint32 // running epochs without a good bundle
 	Bundles   Epoch  // 1 + the last epoch with a good bundle; 0: none
 	Paused    Height // since when, for the limit of pauses
@@ -240,14 +242,16 @@ type HostRecord struct {
 
 // EncodeTo appends the tuple.
 func (h *HostRecord) EncodeTo(e *Encoder) {
-	e.Array(11)
+	e.Array(13)
 	e.Uint(uint64(h.State))
 	e.Uint(h.Good)
 	e.Uint(h.Failed)
 	e.Uint(uint64(h.Open))
 	e.Uint(h.OpenBytes)
+	e.Uint(uint64(h.Lots))
 	e.Uint(h.Ranges)
 	e.Uint(h.Pieces)
+	e.Uint(h.Leaves)
 	e.Uint(uint64(h.Missed))
 	e.Uint(uint64(h.Bundles))
 	e.Uint(uint64(h.Paused))
@@ -256,14 +260,16 @@ func (h *HostRecord) EncodeTo(e *Encoder) {
 
 // DecodeFrom reads the tuple.
 func (h *HostRecord) DecodeFrom(d *Decoder) {
-	d.Tuple(11)
+	d.Tuple(13)
 	h.State = HostState(d.Limit(uint64(hostEnd - 1)))
 	h.Good = d.Uint()
 	h.Failed = d.Uint()
 	h.Open = d.Uint32()
 	h.OpenBytes = d.Uint()
+	h.Lots = d.Uint32()
 	h.Ranges = d.Uint()
 	h.Pieces = d.Uint()
+	h.Leaves = d.Uint()
 	h.Missed = d.Uint32()
 	h.Bundles = d.Epoch()
 	h.Paused = d.Height()
