@@ -1,7 +1,7 @@
 # Everything here needs Go 1.26, make, git and sh; nothing is installed by hand.
 # Tools are built from the pinned versions in tools/go.mod into .tools/.
 
-GO       ?= go
+GO       := go
 BIN      := bin/staddle
 TOOLS    := .tools
 LINT     := $(TOOLS)/golangci-lint
@@ -12,7 +12,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 
-# Packages under test; PKG=./trie narrows test, race, bench and cover.
+# Packages under test; PKG=./trie narrows test, bench and cover.
 PKG      ?= ./...
 # Extra arguments for go test, for instance ARGS='-run TestG3 -count=1'.
 ARGS     ?=
