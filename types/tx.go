@@ -1,10 +1,6 @@
 package types
 
-import (
-	"fmt"
-
-	"github.com/ipfs/go-cid"
-)
+import "fmt"
 
 // Kind numbers a sort of transaction. Numbers are never reused.
 type Kind uint8
@@ -98,12 +94,12 @@ type Tx struct {
 	Chain   ChainID
 	Kind    Kind
 	Sender  Account
-	Nonce   uint64  // 1 + the sender's transactions before
-	Time    Millis  // when it was made
-	Expiry  Millis  // last block time that may include it; at most 12 h after Time
-	Fee     Amount  // the most that the sender pays (C1.1)
-	Recent  cid.Cid // a block of the fork that the sender means; undefined: any
-	Profile Hash    // digest of the sender's profile block; zero: unchanged
+	Nonce   uint64 // 1 + the sender's transactions before
+	Time    Millis // when it was made
+	Expiry  Millis // last block time that may include it; at most 12 h after Time
+	Fee     Amount // the most that the sender pays (C1.1)
+	Recent  Cursor // a block of the fork that the sender means; without root: any
+	Profile Hash   // digest of the sender's profile block; zero: unchanged
 	Thread  Thread
 	Body    []byte // canonical tuple of the kind
 
@@ -119,7 +115,7 @@ func (t *Tx) encodeUnsigned(e *Encoder) {
 	e.Uint(uint64(t.Time))
 	e.Uint(uint64(t.Expiry))
 	e.Uint(uint64(t.Fee))
-	e.Link(t.Recent)
+	t.Recent.EncodeTo(e)
 	e.Bytes(t.Profile[:])
 	e.Bytes(t.Thread.Account[:])
 	e.Uint(t.Thread.Nonce)
@@ -146,7 +142,7 @@ func (t *Tx) DecodeFrom(d *Decoder) {
 	t.Time = d.Millis()
 	t.Expiry = d.Millis()
 	t.Fee = d.Amount()
-	t.Recent = d.Link()
+	t.Recent.DecodeFrom(d)
 	t.Profile = d.Hash()
 	d.Fixed(t.Thread.Account[:])
 	t.Thread.Nonce = d.Uint()
