@@ -1,0 +1,54 @@
+package transport
+
+import (
+	"io"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// rawPeer speaks libp2p without the manners of this package.
+type rawPeer struct {
+	t *testing.T
+	h *Host
+}
+
+// connect connects and gives a channel that closes when that connection ends.
+func (r rawPeer) connect(to *Host) <-chan struct{} {
+	r.t.Helper()
+	gone := make(chan struct{}, 16)
+	r.h.p2p.Network().Notify(&network.NotifyBundle{
+		DisconnectedF: func(network.Network, network.Conn) { gone <- struct{}{} },
+	})
+	if err := r.h.p2p.Connect(soon(r.t), peer.AddrInfo{ID: to.p2p.ID(), Addrs: to.p2p.Addrs()}); err != nil {
+		r.t.Fatal(err)
+	}
+	return gone
+}
+
+// open opens a stream and sends what.
+func (r rawPeer) open(to *Host, name string, what []byte) network.Stream {
+	r.t.Helper()
+	s, err := r.h.p2p.NewStream(soon(r.t), to.p2p.ID(), protocol.ID(name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := s.Write(what); err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// openAndWait opens a stream, says nothing and gives the error that ends it.
+func (r rawPeer) openAndWait(to *Host) error {
+	r.t.Helper()
+	_, err := io.Copy(io.Discard, r.open(to, helloProtocol, nil))
+	return fault(err)
+}
+
+// listen takes hello streams and leaves them unanswered.
+func (r rawPeer) listen() {
+	r.h.p2p.SetStreamHandler(helloProtocol, func(network.Stream) {})
+}
