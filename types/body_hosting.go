@@ -286,12 +286,13 @@ type DisputeKind uint8
 // Claims of a dispute.
 const (
 	DisputeProof DisputeKind = iota // proof number Index of the bundle is false
-	DisputeSum                      // leaf Index of the host's sum tree differs from the lot's record (H6.3)
+	DisputeSum                      // a claim in the host's sum tree differs from the lot's record (H6.3)
 	disputeEnd
 )
 
-// Dispute is the body of kind 9. Evidence is the disputed proof or leaf, Path
-// its RFC 9162 path to the committed root.
+// Dispute is the body of kind 9. Evidence is the disputed proof, with its RFC
+// 9162 path to the bundle's root; or [claim, sum path], which leads to the
+// committed sum by itself, so that Index and Path are empty.
 type Dispute struct {
 	Kind     DisputeKind
 	Host     Account
@@ -299,7 +300,6 @@ type Dispute struct {
 	Index    uint32
 	Evidence []byte
 	Path     []Hash
-	Sums     []uint64 // DisputeSum: the sums beside the path
 }
 
 // Limits of a dispute.
@@ -310,7 +310,7 @@ const (
 
 // EncodeTo appends the tuple.
 func (b *Dispute) EncodeTo(e *Encoder) {
-	e.Array(7)
+	e.Array(6)
 	e.Uint(uint64(b.Kind))
 	e.Bytes(b.Host[:])
 	e.Uint(uint64(b.Epoch))
@@ -320,15 +320,11 @@ func (b *Dispute) EncodeTo(e *Encoder) {
 	for _, h := range b.Path {
 		e.Bytes(h[:])
 	}
-	e.Array(len(b.Sums))
-	for _, n := range b.Sums {
-		e.Uint(n)
-	}
 }
 
 // DecodeFrom reads the tuple.
 func (b *Dispute) DecodeFrom(d *Decoder) {
-	d.Tuple(7)
+	d.Tuple(6)
 	b.Kind = DisputeKind(d.Limit(uint64(disputeEnd - 1)))
 	b.Host = d.Account()
 	b.Epoch = d.Epoch()
@@ -337,10 +333,6 @@ func (b *Dispute) DecodeFrom(d *Decoder) {
 	b.Path = make([]Hash, d.Array(MaxPath))
 	for i := range b.Path {
 		b.Path[i] = d.Hash()
-	}
-	b.Sums = make([]uint64, d.Array(MaxPath))
-	for i := range b.Sums {
-		b.Sums[i] = d.Uint()
 	}
 }
 

@@ -22,6 +22,7 @@ type Globals struct {
 	Encode      *big.Int  // price of encoding a piece in wei
 	Active      Kinds
 	Burned      Amount
+	BurnCarry   uint64 // wei burned below one base unit
 	Members     uint32 // genesis members that share the endowment (C1.4)
 	Deposits    Amount // of all active validators
 	LiveRanges  uint64 // ranges in active lots
@@ -32,7 +33,7 @@ type Globals struct {
 
 // EncodeTo appends the tuple.
 func (g *Globals) EncodeTo(e *Encoder) {
-	e.Array(17)
+	e.Array(18)
 	e.Link(g.Rules)
 	e.Link(g.Genesis)
 	e.Uint(g.FeeFactor)
@@ -47,6 +48,7 @@ func (g *Globals) EncodeTo(e *Encoder) {
 	e.Big(g.Encode)
 	e.Uint(uint64(g.Active))
 	e.Uint(uint64(g.Burned))
+	e.Uint(g.BurnCarry)
 	e.Uint(uint64(g.Members))
 	e.Uint(uint64(g.Deposits))
 	e.Uint(g.LiveRanges)
@@ -57,7 +59,7 @@ func (g *Globals) EncodeTo(e *Encoder) {
 
 // DecodeFrom reads the tuple.
 func (g *Globals) DecodeFrom(d *Decoder) {
-	d.Tuple(17)
+	d.Tuple(18)
 	g.Rules = d.Link()
 	g.Genesis = d.Link()
 	g.FeeFactor = d.Uint()
@@ -72,6 +74,7 @@ func (g *Globals) DecodeFrom(d *Decoder) {
 	g.Encode = d.Big()
 	g.Active = Kinds(d.Uint())
 	g.Burned = d.Amount()
+	g.BurnCarry = d.Limit(WeiPerBase - 1)
 	g.Members = d.Uint32()
 	g.Deposits = d.Amount()
 	g.LiveRanges = d.Uint()

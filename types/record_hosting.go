@@ -89,9 +89,13 @@ type LotRecord struct {
 	Old        Account // host that is being replaced; zero: none
 	OldRoot    Hash    // its root, so that a returning replica can prove itself (H4.3)
 	OldSince   Millis
+	Refused    []Account // hosts that refused or dropped it, newest last, at most MaxRefused (H7)
 }
 
-const lotFields = 27
+// MaxRefused bounds how many refusals a lot remembers.
+const MaxRefused = 16
+
+const lotFields = 28
 
 // EncodeTo appends the tuple.
 func (l *LotRecord) EncodeTo(e *Encoder) {
@@ -125,6 +129,7 @@ func (l *LotRecord) EncodeTo(e *Encoder) {
 	e.Array(2)
 	e.Bytes(l.OldRoot[:])
 	e.Uint(uint64(l.OldSince))
+	encodeAccounts(e, l.Refused)
 }
 
 // DecodeFrom reads the tuple.
@@ -159,6 +164,7 @@ func (l *LotRecord) DecodeFrom(d *Decoder) {
 	d.Tuple(2)
 	l.OldRoot = d.Hash()
 	l.OldSince = d.Millis()
+	l.Refused = decodeAccounts(d, MaxRefused)
 }
 
 func encodeAccounts(e *Encoder, list []Account) {
@@ -225,29 +231,31 @@ func (s HostState) String() string {
 
 // HostRecord counts what an account does in hosting, under "h/<account>".
 type HostRecord struct {
-	State     HostState
-	Good      uint64 // attempts that went well and audits that were answered (H1.3)
-	Failed    uint64
-	Open      uint32 // ranges accepted and not delivered as an encoder (H1.5)
-	OpenBytes uint64
-	Lots      uint32 // kept: active ones, and old ones until the new attempt is active (H4.3)
-	Ranges    uint64
-	Pieces    uint64
-	Leaves    uint64
-	Missed    uint32 // running epochs without a good bundle
-	Bundles   Epoch  // 1 + the last epoch with a good bundle; 0: none
-	Paused    Height // since when, for the limit of pauses
-	Retained  Amount // of its bond, kept back from pay (H3)
+	State      HostState
+	Good       uint64 // attempts that went well and audits that were answered (H1.3)
+	Failed     uint64
+	Open       uint32 // ranges accepted and not delivered as an encoder (H1.5)
+	OpenPieces uint64
+	Bonded     uint64 // pieces that its encoder's bond stands for: open ones and those in lots it encoded (H3)
+	Lots       uint32 // kept: active ones, and old ones until the new attempt is active (H4.3)
+	Ranges     uint64
+	Pieces     uint64
+	Leaves     uint64
+	Missed     uint32 // running epochs without a good bundle
+	Bundles    Epoch  // 1 + the last epoch with a good bundle; 0: none
+	Paused     Height // since when, for the limit of pauses
+	Retained   Amount // of its bond, kept back from pay (H3)
 }
 
 // EncodeTo appends the tuple.
 func (h *HostRecord) EncodeTo(e *Encoder) {
-	e.Array(13)
+	e.Array(14)
 	e.Uint(uint64(h.State))
 	e.Uint(h.Good)
 	e.Uint(h.Failed)
 	e.Uint(uint64(h.Open))
-	e.Uint(h.OpenBytes)
+	e.Uint(h.OpenPieces)
+	e.Uint(h.Bonded)
 	e.Uint(uint64(h.Lots))
 	e.Uint(h.Ranges)
 	e.Uint(h.Pieces)
@@ -260,12 +268,13 @@ func (h *HostRecord) EncodeTo(e *Encoder) {
 
 // DecodeFrom reads the tuple.
 func (h *HostRecord) DecodeFrom(d *Decoder) {
-	d.Tuple(13)
+	d.Tuple(14)
 	h.State = HostState(d.Limit(uint64(hostEnd - 1)))
 	h.Good = d.Uint()
 	h.Failed = d.Uint()
 	h.Open = d.Uint32()
-	h.OpenBytes = d.Uint()
+	h.OpenPieces = d.Uint()
+	h.Bonded = d.Uint()
 	h.Lots = d.Uint32()
 	h.Ranges = d.Uint()
 	h.Pieces = d.Uint()
@@ -330,4 +339,28 @@ func (l *LockRecord) DecodeFrom(d *Decoder) {
 	d.Tuple(2)
 	l.Amount = d.Amount()
 	l.Spent = d.Amount()
+}
+
+// Keeper is the host that keeps a replica of the lot at present and must answer
+// audits for it: the host of an active lot, or the one that is being replaced.
+// Zero: nobody.
+func (l *LotRecord) Keeper() Account {
+	if l.Status == LotActive {
+		return l.Host
+	}
+	return l.Old
+}
+
+// Owes reports whether an encoder was drawn for range r and has not committed
+// it yet.
+func (l *LotRecord) Owes(a Account, r uint32) bool {
+	return int(r) < len(l.Encoders) && l.Encoders[r] == a && l.Encoded>>r&1 == 0
+}
+
+// Refuse remembers that a host does not want the lot.
+func (l *LotRecord) Refuse(a Account) {
+	l.Refused = append(l.Refused, a)
+	if n := len(l.Refused); n > MaxRefused {
+		l.Refused = l.Refused[n-MaxRefused:]
+	}
 }

@@ -363,3 +363,13 @@ func (g *Genesis) NotYet() error {
 	}
 	return nil
 }
+
+// BundlesDue is the last block that may post a bundle of epoch e (H6.4):
+// BundleBlocks after the block that fixes the epoch's beacon.
+func (r *Rules) BundlesDue(e Epoch) Height { return r.Checkpoint(e+1) + Height(r.BundleBlocks) }
+
+// LogsDue is the last block that may commit logs of epoch e (ST1).
+func (r *Rules) LogsDue(e Epoch) Height { return r.Checkpoint(e) + Height(r.EpochBlocks/2) }
+
+// DisputesDue is the last block that may dispute a bundle of epoch e (ST1).
+func (r *Rules) DisputesDue(e Epoch) Height { return r.Checkpoint(e+3) + Height(r.EpochBlocks/2) }

@@ -1,0 +1,227 @@
+package consensus
+
+import (
+	"math/big"
+
+	"github.com/staddle/staddle/types"
+)
+
+// lastCollation is after how many epochs without a result an epoch is given up:
+// collation until E+4, transfer at E+5 or later (ST1).
+const (
+	transferAfter = 5
+	lastCollation = 8
+)
+
+// collate is the rule of kind 12: the result of an epoch, signed by more than
+// 2/3 of the deposits, within the bounds of ST9.1.
+func (s *state) collate(r *request, b *types.Collation) (effect, error) {
+	rec, err := s.Epoch(b.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case rec.Collation != nil:
+		return nil, refuse("epoch %d has a result", b.Epoch)
+	case rec.Beacon.IsZero() || s.head.Height <= s.Rules.BundlesDue(b.Epoch):
+		return nil, refuse("result of epoch %d in block %d: wanted after block %d", b.Epoch, s.head.Height, s.Rules.BundlesDue(b.Epoch))
+	case b.Epoch < s.g.Transfer:
+		return nil, refuse("epoch %d was given up or paid; the next is %d", b.Epoch, s.g.Transfer)
+	}
+	signed, err := s.checkSigners(b)
+	if err != nil {
+		return nil, err
+	}
+	debts, err := s.checkResult(b, rec)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		for _, d := range debts {
+			if err := s.change(d.account, func(a *types.AccountRecord) { a.Reserved += d.amount }); err != nil {
+				return err
+			}
+		}
+		short := *b
+		short.Signers = nil
+		rec.Collation, rec.Signed = &short, signed
+		s.emit(types.Collated{Epoch: b.Epoch, Result: b.Result})
+		if err := s.noteSigners(b); err != nil {
+			return err
+		}
+		return s.put(keyEpoch(b.Epoch), rec)
+	}, nil
+}
+
+// checkSigners adds up the deposits behind a result: more than 2/3 of all.
+func (s *state) checkSigners(b *types.Collation) (types.Amount, error) {
+	var sum types.Amount
+	digest := b.Digest(s.Chain)
+	for _, sig := range b.Signers {
+		a, err := s.Account(sig.By)
+		if err != nil {
+			return 0, err
+		}
+		if a.Deposit < s.Rules.MinDeposit {
+			return 0, refuse("signer %s has no deposit", sig.By.Short())
+		}
+		if !verified(sig, digest) {
+			return 0, refuse("signer %s has a wrong signature", sig.By.Short())
+		}
+		sum += a.Deposit
+	}
+	if sum*3 <= s.g.Deposits*2 {
+		return 0, refuse("deposits of %s signed, want more than 2/3 of %s", sum, s.g.Deposits)
+	}
+	return sum, nil
+}
+
+// debt is what an accepted result takes from an account's locks.
+type debt struct {
+	account types.Account
+	amount  types.Amount
+}
+
+// checkResult holds the bounds of ST9.1 and gives the debts in address order.
+func (s *state) checkResult(b *types.Collation, rec *types.EpochRecord) ([]debt, error) {
+	var res types.Result
+	raw, err := s.src.Node(b.Result)
+	if err != nil {
+		return nil, err
+	}
+	if err := types.Unmarshal(raw, &res); err != nil {
+		return nil, refuse("result: %w", err)
+	}
+	net, _, err := res.Totals()
+	if err != nil {
+		return nil, refuse("result: %w", err)
+	}
+	if !net.IsZero() || res.Lines() != b.Rows {
+		return nil, refuse("result of %d rows with sums %d, %d, %s: want %d rows and zero sums", res.Lines(), net.S, net.B, net.T, b.Rows)
+	}
+	frozen, err := s.Frozen(b.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	var debts []debt
+	for k := range res.Entries {
+		if !res.Entries[k].Bucket.Defined() {
+			continue
+		}
+		bucket, err := s.bucket(&res, k)
+		if err != nil {
+			return nil, err
+		}
+		for i := range bucket.Lines {
+			d, err := s.checkLine(frozen, b.Epoch, rec, &bucket.Lines[i])
+			if err != nil {
+				return nil, err
+			}
+			if d.amount > 0 {
+				debts = append(debts, d)
+			}
+		}
+	}
+	return debts, nil
+}
+
+func (s *state) bucket(res *types.Result, k int) (*types.ResultBucket, error) {
+	raw, err := s.src.Node(res.Entries[k].Bucket)
+	if err != nil {
+		return nil, err
+	}
+	var b types.ResultBucket
+	if err := types.Unmarshal(raw, &b); err != nil {
+		return nil, refuse("bucket %d: %w", k, err)
+	}
+	if err := res.Check(k, &b); err != nil {
+		return nil, refuse("%w", err)
+	}
+	return &b, nil
+}
+
+// checkLine bounds one account's result: the price is the epoch's, credits are
+// at most what the account proved, debts at most what it locked (ST9.1).
+func (s *state) checkLine(frozen *View, e types.Epoch, rec *types.EpochRecord, l *types.ResultLine) (debt, error) {
+	a, ok, err := s.ByAddress(l.Address)
+	if err != nil {
+		return debt{}, err
+	}
+	if !ok {
+		return debt{}, refuse("address %s is not registered", l.Address)
+	}
+	want := new(big.Int).Mul(big.NewInt(l.S), rec.Storage)
+	want.Add(want, new(big.Int).Mul(big.NewInt(l.B), rec.Bandwidth))
+	if want.Cmp(l.T) != 0 {
+		return debt{}, refuse("t of %s is %s, want %s", l.Address, l.T, want)
+	}
+	if l.S > 0 {
+		if err := s.checkProven(frozen, e, a, uint64(l.S)); err != nil {
+			return debt{}, err
+		}
+	}
+	if l.T.Sign() >= 0 {
+		return debt{}, nil
+	}
+	return s.checkDebt(e, a, new(big.Int).Neg(l.T))
+}
+
+// checkProven bounds storage credits by the pieces of a host that showed a
+// bundle for the epoch.
+func (s *state) checkProven(frozen *View, e types.Epoch, a types.Account, pieces uint64) error {
+	h, err := frozen.Host(a)
+	if err != nil {
+		return err
+	}
+	claim, err := s.Claim(e, a)
+	if err != nil {
+		return err
+	}
+	if claim == nil || claim.Bundle == nil || claim.Lost {
+		return refuse("credit of %d pieces to %s, which proved nothing in epoch %d", pieces, a.Short(), e)
+	}
+	if pieces > h.Pieces {
+		return refuse("credit of %d pieces to %s, which proved %d", pieces, a.Short(), h.Pieces)
+	}
+	return nil
+}
+
+// checkDebt bounds a debit by the plans' and the epoch's download lock, less
+// what earlier results will take.
+func (s *state) checkDebt(e types.Epoch, a types.Account, wei *big.Int) (debt, error) {
+	need := types.BaseCeil(wei)
+	have, err := s.backing(e, a)
+	if err != nil {
+		return debt{}, err
+	}
+	acc, err := s.Account(a)
+	if err != nil {
+		return debt{}, err
+	}
+	have -= min(have, acc.Reserved)
+	if !need.IsUint64() || need.Uint64() > uint64(have) {
+		return debt{}, refuse("debit of %s base units from %s, whose locks hold %d", need, a.Short(), have)
+	}
+	return debt{a, types.Amount(need.Uint64())}, nil
+}
+
+// backing is what an account's locks hold for an epoch's debts.
+func (s *state) backing(e types.Epoch, a types.Account) (sum types.Amount, err error) {
+	if l, err := s.Lock(a, e); err != nil {
+		return 0, err
+	} else if l != nil {
+		sum = l.Amount - l.Spent
+	}
+	plans, err := s.Plans(a)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range plans {
+		p, err := s.Plan(id)
+		if err != nil {
+			return 0, err
+		}
+		sum += p.Left
+	}
+	return sum, nil
+}
