@@ -31,7 +31,7 @@ type Config struct {
 type Limits struct {
 	Peers              int           // connected peers above which idle ones are let go; 256
 	StreamsPerPeer     int           // streams of one peer that are served at once; 64
-	StreamsPerProtocol int           // streams of one protocol that are served at once; 128
+	StreamsPerProtocol int           // streams of one protocol that are served at once; 512
 	Meet               time.Duration // for a peer to show its certificate; 10 s
 	Idle               time.Duration // for one Read, Write, Send or Receive without a Deadline; 60 s
 	MemoryBytes        int64         // libp2p's buffers; an eighth of the machine's memory
@@ -41,7 +41,7 @@ type Limits struct {
 func (l Limits) filled() Limits {
 	l.Peers = or(l.Peers, 256)
 	l.StreamsPerPeer = or(l.StreamsPerPeer, 64)
-	l.StreamsPerProtocol = or(l.StreamsPerProtocol, 128)
+	l.StreamsPerProtocol = or(l.StreamsPerProtocol, 512)
 	l.Meet = or(l.Meet, 10*time.Second)
 	l.Idle = or(l.Idle, time.Minute)
 	return l

@@ -25,8 +25,26 @@ const helloProtocol = "/staddle/hello/1"
 // twice Limits.Meet to open or answer a stream with its certificate, so that a
 // stream that fails can still say why.
 func (h *Host) connected(_ network.Network, c network.Conn) {
-	if device, err := deviceOf(c.RemotePeer()); err == nil {
-		h.link(device)
+	device, err := deviceOf(c.RemotePeer())
+	if err != nil {
+		return
+	}
+	h.link(device)
+	if c.Stat().Direction == network.DirInbound {
+		h.start(func() { h.retire(c) })
+	}
+}
+
+// retire ends the older connections of a device that has opened a new one: it
+// would have used them if it still had them, so it was restarted, and the news
+// of the end got lost. Those of the same moment stay: a dial tries several
+// addresses at once.
+func (h *Host) retire(fresh network.Conn) {
+	before := fresh.Stat().Opened.Add(-2 * h.config.Limits.Meet)
+	for _, old := range h.p2p.Network().ConnsToPeer(fresh.RemotePeer()) {
+		if old.Stat().Opened.Before(before) {
+			_ = old.CloseWithError(network.ConnSupplanted)
+		}
 	}
 }
 

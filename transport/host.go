@@ -161,20 +161,30 @@ func (h *Host) accept(raw network.Stream, name string, serve func(*Stream)) {
 		return
 	}
 	l := h.link(device)
-	if !h.peers.enter(l, name, h.config.Limits) {
-		l.count(&h.total, func(t *tally) { t.refused.Add(1) })
-		_ = raw.ResetWithError(codeOf(ReasonBusy))
+	s := h.stream(raw, l)
+	if !h.peers.enter(l, h.config.Limits.StreamsPerPeer) {
+		s.refuse()
 		return
 	}
-	defer h.peers.leave(l, name)
-	l.count(&h.total, func(t *tally) { t.accepted.Add(1) })
-	s := h.stream(raw, l)
+	defer h.peers.leave(l)
 	// An answer that cannot be written shows when the stream is used; a peer
 	// that only pushes need not read it.
 	_ = s.introduce()
 	if s.meet() != nil {
 		return // and the stream is reset with the reason
 	}
+	if !h.peers.enterProtocol(name, h.config.Limits.StreamsPerProtocol) {
+		s.refuse()
+		return
+	}
+	defer h.peers.leaveProtocol(name)
+	l.count(&h.total, func(t *tally) { t.accepted.Add(1) })
 	serve(s)
 	_ = s.Close()
+}
+
+// refuse answers a stream above a limit.
+func (s *Stream) refuse() {
+	s.link.count(&s.host.total, func(t *tally) { t.refused.Add(1) })
+	_ = s.Reset(ReasonBusy)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -247,7 +248,7 @@ func TestRestart(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		for len(a.Peers()) > 0 && ctx.Err() == nil {
-			// The news of the end is on its way.
+			runtime.Gosched() // the news of the end is on its way
 		}
 		if _, err := a.Connect(ctx, b.Account()); err == nil {
 			t.Fatal("reached a closed host")
@@ -257,6 +258,24 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := a.Connect(soon(t), again.Account()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRestartRetiresTheOldConnection: a device that was killed comes back
+// before anybody noticed; what it left behind must not be used.
+func TestRestartRetiresTheOldConnection(t *testing.T) {
+	everywhere(t, func(t *testing.T, listen string) {
+		a := open(t, 1, listen, func(c *Config) { c.Limits.Meet = 40 * time.Millisecond })
+		killed, restarted := open(t, 2, listen), open(t, 2, listen)
+		gone := rawPeer{t, killed}.connect(a)
+		join(t, killed, a)
+		<-time.After(90 * time.Millisecond) // age is what the rule is about
+		join(t, restarted, a)
+		next(t, gone)
+		serveEcho(restarted)
+		if _, err := a.Request(soon(t), restarted.Account(), echo, nil, 0); err != nil {
 			t.Fatal(err)
 		}
 	})

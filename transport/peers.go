@@ -127,23 +127,39 @@ func (p *peers) stop() {
 	}
 }
 
-// enter takes a place for a stream of the device and the protocol, or says no.
-func (p *peers) enter(l *link, protocol string, limits Limits) bool {
+// enter takes one of the device's places for a stream, or says no.
+func (p *peers) enter(l *link, limit int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.serving >= limits.StreamsPerPeer || p.serving[protocol] >= limits.StreamsPerProtocol {
+	if l.serving >= limit {
 		return false
 	}
 	l.serving++
-	p.serving[protocol]++
 	return true
 }
 
-func (p *peers) leave(l *link, protocol string) {
+func (p *peers) leave(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.serving--
-	p.serving[protocol]--
+}
+
+// enterProtocol takes one of the protocol's places, or says no. Only streams
+// of proven accounts get that far, so that strangers cannot fill them.
+func (p *peers) enterProtocol(name string, limit int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.serving[name] >= limit {
+		return false
+	}
+	p.serving[name]++
+	return true
+}
+
+func (p *peers) leaveProtocol(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serving[name]--
 }
 
 // met enters a certificate that holds. For the device's first one it gives the

@@ -15,7 +15,7 @@ type rawPeer struct {
 	h *Host
 }
 
-// connect connects and gives a channel that closes when that connection ends.
+// connect connects and gives a channel that hears when a connection ends.
 func (r rawPeer) connect(to *Host) <-chan struct{} {
 	r.t.Helper()
 	gone := make(chan struct{}, 16)
