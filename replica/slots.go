@@ -139,8 +139,8 @@ func (s *Slots) Commitment() (types.Hash, error) {
 	return Commitment(s.Leaves()*LeafSize, root), nil
 }
 
-// Path gives a leaf of the range and its path, from the replica bytes of the
-// piece that holds it. Errors: ErrPath for a number outside, ErrPiece when the
+// Path gives a leaf of the range, a part of padded, and its path, from the
+// replica bytes of the piece that holds it. Errors: ErrPath for a number outside, ErrPiece when the
 // bytes are not those recorded, ErrIncomplete.
 func (s *Slots) Path(leaf uint64, padded []byte) (data []byte, path []types.Hash, err error) {
 	if leaf >= s.Leaves() {
