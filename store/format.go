@@ -1,0 +1,173 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// formatVersion only moves forward: a store is upgraded at open and an older
+// program refuses it.
+const formatVersion = 1
+
+const (
+	formatFile = "format"
+	lockFile   = "lock"
+	category   = vfs.WriteCategoryUnspecified
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// claim makes dir ours: the lock is taken and the format file read or written.
+// The lock is returned also with an error, for the caller to close.
+func claim(fsys vfs.FS, dir string) (io.Closer, error) {
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return nil, diskError("make directory", dir, err)
+	}
+	if err := refuseForeign(fsys, dir); err != nil {
+		return nil, err
+	}
+	lock, err := fsys.Lock(fsys.PathJoin(dir, lockFile))
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return nil, diskError("make lock file", dir, err)
+		}
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	return lock, ratchet(fsys, dir)
+}
+
+// refuseForeign keeps a wrong path from filling somebody's directory.
+func refuseForeign(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	if slices.Contains(names, formatFile) {
+		return nil
+	}
+	for _, n := range names {
+		if n != lockFile && n != formatFile+".new" {
+			return fmt.Errorf("%w: found %q in %s", ErrNotStore, n, dir)
+		}
+	}
+	return nil
+}
+
+func ratchet(fsys vfs.FS, dir string) error {
+	name := fsys.PathJoin(dir, formatFile)
+	b, err := readFile(fsys, name, 256)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeFile(fsys, dir, formatFile, formatLine(formatVersion))
+	}
+	if err != nil {
+		return err
+	}
+	version, err := parseFormat(b)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if version > formatVersion {
+		return fmt.Errorf("%w: format %d above %d; update staddle", ErrNewer, version, formatVersion)
+	}
+	return nil
+}
+
+func formatLine(version int) []byte {
+	head := fmt.Sprintf("staddle store %d", version)
+	return fmt.Appendf(nil, "%s %08x\n", head, crc32.Checksum([]byte(head), castagnoli))
+}
+
+// parseFormat reads "staddle store <version> <crc-32c>\n".
+func parseFormat(b []byte) (version int, err error) {
+	words := strings.Split(string(b), " ")
+	if len(words) != 4 {
+		return 0, &CorruptError{What: "format file", Reason: fmt.Sprintf("%d words, want 4", len(words))}
+	}
+	version, err = strconv.Atoi(words[2])
+	if err != nil || version < 1 || string(formatLine(version)) != string(b) {
+		return 0, &CorruptError{What: "format file", Reason: fmt.Sprintf("%q has no valid version and checksum", clip(string(b), 60))}
+	}
+	return version, nil
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
+
+func readFile(fsys vfs.FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	return b, errors.Join(err, f.Close())
+}
+
+// writeFile replaces dir/name atomically and durably.
+func writeFile(fsys vfs.FS, dir, name string, b []byte) error {
+	tmp := fsys.PathJoin(dir, name+".new")
+	f, err := fsys.Create(tmp, category)
+	if err != nil {
+		return diskError("create "+name, dir, err)
+	}
+	_, err = f.Write(slices.Clone(b)) // the file system may scribble on its argument
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return diskError("write "+name, dir, err)
+	}
+	if err := fsys.Rename(tmp, fsys.PathJoin(dir, name)); err != nil {
+		return diskError("rename "+name, dir, err)
+	}
+	return syncDir(fsys, dir)
+}
+
+func syncDir(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("open directory %s: %w", dir, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return diskError("sync directory", dir, err)
+	}
+	return nil
+}
+
+// diskRoom asks the file system how much is free.
+type diskRoom struct {
+	fs     vfs.FS
+	dir    string
+	margin uint64
+}
+
+// check is a DiskError when fewer than need bytes are free.
+func (d *diskRoom) check(doing string, need uint64) error {
+	u, err := d.fs.GetDiskUsage(d.dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask for free space in %s: %w", d.dir, err)
+	}
+	if u.AvailBytes < need {
+		return &DiskError{Doing: doing, Dir: d.dir, Free: u.AvailBytes, Need: need}
+	}
+	return nil
+}
+
+// floor is what a write must find free: below it the key-value store itself
+// could fail half-way.
+func (d *diskRoom) floor(doing string) error { return d.check(doing, d.margin/4) }

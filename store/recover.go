@@ -1,0 +1,221 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// openRecords brings segments and index together again after whatever happened.
+func openRecords(s *Store, room *diskRoom) (*records, error) {
+	dir := s.opt.fs.PathJoin(s.dir, "segments")
+	if err := s.opt.fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, diskError("make directory", dir, err)
+	}
+	r := &records{
+		fs: s.opt.fs, dir: dir, opt: s.opt, room: room, index: newIndex(s.db), quota: s.opt.Quota,
+		segs:  &segments{fs: s.opt.fs, dir: dir, max: s.opt.OpenSegments, all: map[uint32]*segment{}},
+		dirty: map[*segment]bool{}, next: 1,
+	}
+	r.clean = newCompactor(r, s.note)
+	if err := r.recover(); err != nil {
+		return nil, errors.Join(err, r.index.close(), r.segs.close())
+	}
+	r.clean.start()
+	return r, nil
+}
+
+func (r *records) recover() error {
+	known, err := r.segmentRows()
+	if err != nil {
+		return err
+	}
+	files, err := r.segmentFiles()
+	if err != nil {
+		return err
+	}
+	for number, size := range files {
+		row, ok := known[number]
+		if err := r.recoverSegment(number, row, ok, size); err != nil {
+			return fmt.Errorf("recover segment %d: %w", number, err)
+		}
+	}
+	for number, row := range known {
+		if _, ok := files[number]; !ok {
+			if err := r.recoverLost(number, row); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.chooseActive(files); err != nil {
+		return err
+	}
+	return r.finishReleases()
+}
+
+func (r *records) segmentRows() (map[uint32]segmentRow, error) {
+	rows := map[uint32]segmentRow{}
+	prefix := []byte{prefixSegment}
+	err := scan(r.index.db, prefix, prefix, func(k, v []byte) error {
+		if len(k) != 5 {
+			return &CorruptError{What: "index", Reason: fmt.Sprintf("segment key of %d bytes", len(k))}
+		}
+		row, err := parseSegmentRow(v)
+		if err != nil {
+			return &CorruptError{What: "index", Reason: err.Error()}
+		}
+		rows[uint32(k[1])<<24|uint32(k[2])<<16|uint32(k[3])<<8|uint32(k[4])] = row
+		return nil
+	})
+	return rows, err
+}
+
+// segmentFiles gives the sizes of the segment files; foreign names are left alone.
+func (r *records) segmentFiles() (map[uint32]int64, error) {
+	names, err := r.fs.List(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list segments: %w", err)
+	}
+	sizes := map[uint32]int64{}
+	for _, name := range names {
+		if number, ok := parseSegmentName(name); ok {
+			info, err := r.fs.Stat(r.fs.PathJoin(r.dir, name))
+			if err != nil {
+				return nil, fmt.Errorf("segment %d: %w", number, err)
+			}
+			sizes[number] = info.Size()
+		}
+	}
+	return sizes, nil
+}
+
+// recoverSegment brings one file and its row together: a compacted file is
+// deleted, records behind the last indexed one are indexed, a torn tail is cut.
+func (r *records) recoverSegment(number uint32, row segmentRow, known bool, size int64) error {
+	r.next = max(r.next, number+1)
+	s := &segment{number: number, segmentRow: row}
+	if row.dead {
+		return errors.Join(r.segs.fs.Remove(r.segs.path(number)), r.index.set(segmentKey(number), nil))
+	}
+	if !known {
+		ok, err := r.headed(number, size)
+		if err != nil || !ok {
+			return errors.Join(err, r.segs.fs.Remove(r.segs.path(number)))
+		}
+		s.end = segmentHeader
+	}
+	r.segs.add(s)
+	r.live += s.live - s.count*recordHeader
+	r.count += s.count
+	if size > s.end {
+		if err := r.readTail(s, size); err != nil {
+			return err
+		}
+	}
+	r.disk += s.end
+	r.touch(s)
+	return nil
+}
+
+// headed reports whether the file begins as a segment does; a crash while it was
+// made leaves less, and nothing in it.
+func (r *records) headed(number uint32, size int64) (bool, error) {
+	if size < segmentHeader {
+		return false, nil
+	}
+	b, err := readFile(r.fs, r.segs.path(number), segmentHeader)
+	return err == nil && bytes.Equal(b, segmentHead(number)), err
+}
+
+// readTail indexes the whole records behind s.end and cuts what follows them.
+// Nobody was told that they are stored, so they have no owner yet.
+func (r *records) readTail(s *segment, size int64) (err error) {
+	f, err := r.fs.OpenReadWrite(r.segs.path(s.number), category, vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	in := &scanner{f: f, off: s.end, end: size}
+	for {
+		rec, err := in.next()
+		if err != nil || rec.bad != nil {
+			break // whatever it is, nobody was promised it
+		}
+		if err := r.adopt(s.number, rec); err != nil {
+			return err
+		}
+		s.end = rec.off + rec.size()
+	}
+	if s.end < size {
+		return r.segs.cut(s.number, s.end)
+	}
+	return f.SyncData() // before anybody relies on the adopted records
+}
+
+func (r *records) adopt(segment uint32, rec found) error {
+	i := id{rec.kind, rec.key}
+	_, ok, err := r.index.entry(i)
+	if err != nil || ok {
+		return err
+	}
+	return r.index.set(i.row(), entry{place: place{segment, rec.off, rec.n}}.encode())
+}
+
+// recoverLost handles a row without a file: compaction's last step, or a file
+// that somebody deleted, whose records read as corrupt from now on.
+func (r *records) recoverLost(number uint32, row segmentRow) error {
+	r.next = max(r.next, number+1)
+	if row.dead {
+		return r.index.set(segmentKey(number), nil)
+	}
+	s := &segment{number: number, segmentRow: row, stuck: true}
+	r.segs.add(s)
+	r.live += s.live - s.count*recordHeader
+	r.count += s.count
+	r.disk += s.end
+	return nil
+}
+
+// chooseActive goes on in the newest segment when that is whole and has room.
+func (r *records) chooseActive(files map[uint32]int64) error {
+	s := r.segs.get(r.next - 1)
+	if s == nil || s.stuck || files[s.number] < s.end || s.end >= r.opt.SegmentSize {
+		return nil
+	}
+	if err := r.segs.reopen(s); err != nil {
+		return err
+	}
+	r.active = s
+	return nil
+}
+
+// finishReleases ends what a crash interrupted and makes the recovery durable.
+func (r *records) finishReleases() error {
+	if err := r.syncAll(); err != nil {
+		return err
+	}
+	var owners []owner
+	prefix := []byte{prefixReleasing}
+	err := scan(r.index.db, prefix, prefix, func(k, _ []byte) error {
+		if len(k) > 2 {
+			owners = append(owners, owner{k[1], string(k[2:])})
+		}
+		return nil
+	})
+	for _, o := range owners {
+		err = errors.Join(err, r.releaseOwner(o))
+	}
+	return err
+}
+
+// close makes lazy writes durable and closes the files.
+func (r *records) close() error {
+	r.clean.done.Wait()
+	err := r.syncAll()
+	r.mu.Lock()
+	err = errors.Join(err, r.seal())
+	r.mu.Unlock()
+	return errors.Join(err, r.index.close(), r.segs.close())
+}
