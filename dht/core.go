@@ -26,7 +26,7 @@ type core struct {
 	timers    timers
 	trips     roundTrips
 	pending   map[uint32]*transaction
-	busy      map[netip.AddrPort]int // pending by address
+	busy      map[netip.AddrPort]*debt // of addresses with pending queries
 	given     map[netip.AddrPort]givenToken
 	home      home
 	out       []datagram
@@ -43,6 +43,16 @@ const (
 	maxProbes  = 32   // of them, pings of nodes that asked us
 	maxGiven   = 1024 // tokens of others that we remember
 )
+
+// debt is what an address owes us.
+type debt struct {
+	queries int // of ours without answer
+	packets int // that may still come from there unpaid
+}
+
+// packetsPerQuery may come unpaid for each query of ours: its answer, late
+// answers and some queries that would have been free to others.
+const packetsPerQuery = 4
 
 // givenToken is a token that another node gave us.
 type givenToken struct {
@@ -72,7 +82,7 @@ func newCore(now time.Time, cfg Config, rand io.Reader) (*core, error) {
 		tokens:    tokens,
 		turnstile: newTurnstile(limits),
 		pending:   make(map[uint32]*transaction),
-		busy:      make(map[netip.AddrPort]int),
+		busy:      make(map[netip.AddrPort]*debt),
 		given:     make(map[netip.AddrPort]givenToken),
 		home:      home{doors: cfg.Bootstrap[:min(len(cfg.Bootstrap), maxDoors)]},
 	}
@@ -106,7 +116,7 @@ func (c *core) receive(now time.Time, from netip.AddrPort, data []byte) {
 		return
 	}
 	// Whoever owes us an answer may speak; all others pay before being read.
-	awaited := c.busy[from] > 0
+	awaited := c.awaits(from)
 	if !awaited && !c.turnstile.query(now, from) {
 		c.stats.Limited++
 		return
@@ -128,6 +138,17 @@ func (c *core) receive(now time.Time, from netip.AddrPort, data []byte) {
 	default:
 		c.answer(now, from, m)
 	}
+}
+
+// awaits reports whether a packet from this address may be an answer, and
+// counts it.
+func (c *core) awaits(from netip.AddrPort) bool {
+	d := c.busy[from]
+	if d == nil || d.packets == 0 {
+		return false
+	}
+	d.packets--
+	return true
 }
 
 // transaction is a query of ours that waits for its answer.
@@ -160,7 +181,7 @@ func (c *core) ask(now time.Time, t *transaction, method string, args bencode.Fi
 	}
 	t.sent = now
 	c.pending[t.number] = t
-	c.busy[t.to.Addr]++
+	c.owe(t.to.Addr)
 	if t.slow != nil {
 		c.timers.set(now.Add(c.trips.soft()), func(now time.Time) {
 			if c.pending[t.number] == t {
@@ -187,9 +208,20 @@ func (c *core) number(t *transaction) error {
 	return errNoRandom
 }
 
+func (c *core) owe(a netip.AddrPort) {
+	d := c.busy[a]
+	if d == nil {
+		d = new(debt)
+		c.busy[a] = d
+	}
+	d.queries++
+	d.packets += packetsPerQuery
+}
+
 func (c *core) settle(t *transaction) {
 	delete(c.pending, t.number)
-	if c.busy[t.to.Addr]--; c.busy[t.to.Addr] == 0 {
+	d := c.busy[t.to.Addr]
+	if d.queries--; d.queries == 0 {
 		delete(c.busy, t.to.Addr)
 	}
 }
@@ -264,7 +296,7 @@ func (c *core) keepToken(now time.Time, from netip.AddrPort, token []byte) {
 // ping asks a node whether it is there, unless an answer from it is awaited
 // anyway. Coming in and going out of the table is the effect.
 func (c *core) ping(now time.Time, n Contact) {
-	if c.busy[n.Addr] > 0 {
+	if c.busy[n.Addr] != nil {
 		return
 	}
 	c.ask(now, &transaction{to: n, done: func(time.Time, message, error) {}}, "ping", bencode.Fields{})
@@ -273,7 +305,7 @@ func (c *core) ping(now time.Time, n Contact) {
 // probe pings a node that asked us and could be worth knowing. Few at a time:
 // the address may be forged.
 func (c *core) probe(now time.Time, n Contact) {
-	if c.busy[n.Addr] > 0 || c.home.probes >= maxProbes {
+	if c.busy[n.Addr] != nil || c.home.probes >= maxProbes || !c.turnstile.probe(now, n.Addr) {
 		return
 	}
 	done := func(time.Time, message, error) { c.home.probes-- }

@@ -147,6 +147,7 @@ type turnstile struct {
 	puts    *gates[host]
 	items   *gates[host]
 	sends   *gates[host]
+	probes  *gates[host]
 	proven  map[host]time.Time
 	purged  time.Time // of proven
 }
@@ -160,6 +161,7 @@ func newTurnstile(l Limits) *turnstile {
 		puts:    newGates[host](perSecond(l.PutsPerSecond, l.PutBurst), l.Sources),
 		items:   newGates[host](unprovenItems, l.Sources),
 		sends:   newGates[host](perSecond(l.SendPerSecond, l.SendBurst), l.Sources),
+		probes:  newGates[host](pace{time.Minute, 2}, l.Sources),
 		proven:  make(map[host]time.Time),
 	}
 }
@@ -178,6 +180,12 @@ func (t *turnstile) put(now time.Time, from netip.AddrPort) bool {
 
 // send reports whether one more packet of ours may go to this node.
 func (t *turnstile) send(now time.Time, to netip.AddrPort) bool { return t.sends.pass(now, hostOf(to)) }
+
+// probe reports whether an unknown asker may be pinged: twice, then once a
+// minute.
+func (t *turnstile) probe(now time.Time, to netip.AddrPort) bool {
+	return t.probes.pass(now, hostOf(to))
+}
 
 // item reports whether a large answer may go to this address.
 func (t *turnstile) item(now time.Time, to netip.AddrPort) bool {

@@ -311,24 +311,37 @@ type joining struct{}
 
 func (joining) stop() {}
 
+// joinTries is how often Bootstrap knocks: a single packet may be lost.
+const joinTries = 3
+
 // Bootstrap looks for the nodes nearest to this one, from the bootstrap
 // addresses and the table, and returns when it has found what there is: the
-// number of nodes in the table, or ErrAlone if there is none.
+// number of nodes in the table. It gives up with ErrAlone after three walks of
+// at most 3 seconds without any answer.
 func (n *Node) Bootstrap(ctx context.Context) (int, error) {
-	count, err := await(ctx, n, func(now time.Time, c *core, deliver func(int, error)) stopper {
-		c.join(now, func(time.Time) {
-			live, _ := c.table.count()
-			deliver(live, nil)
-		})
-		return joining{}
+	err := ErrAlone
+	for range joinTries {
+		var count int
+		if count, err = await(ctx, n, join); err == nil {
+			return count, nil
+		}
+		if !errors.Is(err, ErrAlone) {
+			break
+		}
+	}
+	return 0, fmt.Errorf("bootstrap: %w", err)
+}
+
+func join(now time.Time, c *core, deliver func(int, error)) stopper {
+	c.join(now, func(time.Time) {
+		live, _ := c.table.count()
+		if live == 0 {
+			deliver(0, ErrAlone)
+			return
+		}
+		deliver(live, nil)
 	})
-	if err == nil && count == 0 {
-		err = ErrAlone
-	}
-	if err != nil {
-		return 0, fmt.Errorf("bootstrap: %w", err)
-	}
-	return count, nil
+	return joining{}
 }
 
 // Nodes lists the routing table, nearest first, to be saved and to be the
