@@ -76,16 +76,13 @@ type Left struct {
 // draft fills the header of a block by the miner; State, Txs and the signature
 // come at the end.
 func (s *state) draft(parent *View, miner keys.Signer, at types.Millis) error {
-	acc, err := s.Account(miner.Account())
-	if err != nil {
-		return err
-	}
+	var err error
 	s.head = s.expected(parent)
 	s.head.Time = at
 	s.head.Miner = miner.Account()
-	s.head.Nonce = acc.Nonce + 1
 	s.head.Gensig = draw.NextGensig(parent.Head.Gensig, miner.Account(), s.g.Vrf)
 	s.head.Proof = draw.Prove(miner.Seed(), draw.Alpha(s.g.R, s.head.Height))
+	s.drafting = true
 	if s.head.Skip, err = s.skip(parent); err != nil {
 		return err
 	}
@@ -240,16 +237,26 @@ func (s *state) forget(h types.Height) error {
 	return s.drop(keySkip(h))
 }
 
-// coinbase gives the tips to the miner and raises its nonce, not its power (C1.6).
+// coinbase gives the tips to the miner and raises its nonce, not its power
+// (C1.6). It comes after the miner's own transactions, so the header's nonce is
+// known last.
 func (s *state) coinbase() error {
 	if err := s.claimAddress(s.head.Miner); err != nil {
 		return err
 	}
-	err := s.change(s.head.Miner, func(r *types.AccountRecord) {
-		r.Nonce++
-		r.Balance += s.tips
-	})
+	acc, err := s.Account(s.head.Miner)
 	if err != nil {
+		return err
+	}
+	acc.Nonce++
+	acc.Balance += s.tips
+	if s.drafting {
+		s.head.Nonce = acc.Nonce
+	}
+	if s.head.Nonce != acc.Nonce {
+		return refuse("miner's nonce %d, want %d", s.head.Nonce, acc.Nonce)
+	}
+	if err := s.setAccount(s.head.Miner, acc); err != nil {
 		return err
 	}
 	return s.put(keyOut(s.head.Miner, s.head.Nonce), &types.OutRecord{Kind: types.KindCoinbase, Amount: s.tips})

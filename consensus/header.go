@@ -57,9 +57,6 @@ func (s *state) checkHeader(parent *View, h *types.Header) error {
 	if err != nil {
 		return err
 	}
-	if h.Nonce != acc.Nonce+1 {
-		return refuse("miner's nonce %d, want %d", h.Nonce, acc.Nonce+1)
-	}
 	return s.checkWork(parent, h, acc)
 }
 

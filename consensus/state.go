@@ -24,12 +24,13 @@ func refuse(format string, args ...any) error {
 // state is a View that is being changed by one block.
 type state struct {
 	View
-	head   types.Header // of the block in the making
-	epoch  types.Epoch  // that it belongs to
-	g      *types.Globals
-	events []types.Event
-	tips   types.Amount // fees beyond the base fees, for the miner
-	bytes  uint64       // of the transactions
+	head     types.Header // of the block in the making
+	epoch    types.Epoch  // that it belongs to
+	g        *types.Globals
+	events   []types.Event
+	drafting bool         // by its miner: header fields follow from the block, not the other way
+	tips     types.Amount // fees beyond the base fees, for the miner
+	bytes    uint64       // of the transactions
 }
 
 // follow starts the block after the parent state.
