@@ -167,7 +167,7 @@ func (a *Assembler) progress(m Member) {
 	if a.opts.Progress == nil {
 		return
 	}
-	left := uint64(m.Entry.Size - m.Offset - m.Size)
+	left := uint64(max(m.Entry.Size-m.Offset-m.Size, 0))
 	files := a.manifest.Files
 	if m.Entry.Type == File && !m.Last {
 		files--

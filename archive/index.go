@@ -35,24 +35,32 @@ func BuildIndex(m uint32, digest func(number uint32) types.Hash, emit func(types
 	if m == 0 {
 		return cid.Undef, fmt.Errorf("index of no pieces")
 	}
-	parts := uint64((m-1)/indexBatch + 1)
+	return buildIndex(m, uint64((m-1)/indexBatch+1), digest, emit)
+}
+
+// buildIndex goes over the numbers once for each part of the trie.
+func buildIndex(m uint32, parts uint64, digest func(uint32) types.Hash, emit func(types.Node) error) (cid.Cid, error) {
 	edge := &edgeNodes{held: trie.Memory{}, used: trie.Memory{}}
 	root := cid.Undef
 	for part := range parts {
-		t, err := edge.open(root)
-		if err != nil {
-			return cid.Undef, err
-		}
-		for n := uint32(1); ; n++ {
-			if key := IndexKey(n); parts == 1 || indexPart(key, parts) == part {
-				if err := t.Set(key, IndexValue(digest(n))); err != nil {
-					return cid.Undef, err
-				}
+		var t *trie.Map // opened only for a part that is not empty: see edgeNodes
+		for n := uint64(1); n <= uint64(m); n++ {
+			key := IndexKey(uint32(n))
+			if parts > 1 && indexPart(key, parts) != part {
+				continue
 			}
-			if n == m {
-				break
+			var err error
+			if t, err = edge.open(t, root); err != nil {
+				return cid.Undef, err
+			}
+			if err := t.Set(key, IndexValue(digest(uint32(n)))); err != nil {
+				return cid.Undef, err
 			}
 		}
+		if t == nil {
+			continue
+		}
+		var err error
 		if root, err = edge.flush(t, emit); err != nil {
 			return cid.Undef, err
 		}
@@ -84,7 +92,11 @@ func (e *edgeNodes) Node(c cid.Cid) ([]byte, error) {
 	return b, err
 }
 
-func (e *edgeNodes) open(root cid.Cid) (*trie.Map, error) {
+// open gives t, or the map under root when t is not open yet.
+func (e *edgeNodes) open(t *trie.Map, root cid.Cid) (*trie.Map, error) {
+	if t != nil {
+		return t, nil
+	}
 	if !root.Defined() {
 		return trie.New(e), nil
 	}
@@ -123,7 +135,7 @@ func (e *edgeNodes) release(emit func(types.Node) error) error {
 // Index reads the index of a dataset. It belongs to one goroutine; any number
 // may be open over one source.
 type Index struct {
-	m   uint32
+	m    uint32
 	trie *trie.Map
 }
 

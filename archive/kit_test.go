@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -224,3 +225,5 @@ func write(t testing.TB, dir string, files ...file) {
 }
 
 func sameCID(a, b cid.Cid) bool { return a == b }
+
+func crcOf(b []byte) uint32 { return crc32.ChecksumIEEE(b) }
