@@ -27,24 +27,31 @@ type vectors struct {
 	Leaves  []rotationVector  `json:"rotation"`
 }
 
-type vrfVector struct{ Seed, Key, Alpha, Proof, Output string }
+type vrfVector struct {
+	Seed   string `json:"seed"`
+	Key    string `json:"key"`
+	Alpha  string `json:"alpha"`
+	Proof  string `json:"proof"`
+	Output string `json:"output"`
+}
 
 type hitVector struct {
-	U   uint64
-	Hit string
+	U   uint64 `json:"u"`
+	Hit string `json:"hit"`
 }
 
 type drawVector struct {
-	Dom     string
-	Slot    uint32
-	Weights []uint64
-	Drawn   string
+	Dom     string   `json:"dom"`
+	Slot    uint32   `json:"slot"`
+	Weights []uint64 `json:"weights"`
+	Drawn   string   `json:"drawn"`
 }
 
 type rotationVector struct {
-	Lot          string
-	DueMod28     uint64
-	Leaves, Leaf uint64
+	Lot    string `json:"lot"`
+	Due    uint64 `json:"epoch mod 28"`
+	Leaves uint64 `json:"leaves"`
+	Leaf   uint64 `json:"leaf"`
 }
 
 func build() vectors {

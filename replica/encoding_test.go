@@ -334,3 +334,16 @@ func BenchmarkDecodeBigInt(b *testing.B) {
 		new(big.Int).Exp(x, e, n)
 	}
 }
+
+// TestFault spoils one part of the trapdoor: the block is refused, because with
+// it anybody could compute a factor of the modulus.
+func TestFault(t *testing.T) {
+	k, err := newKey(exponent, key(t).primes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.exps[2] = new(big.Int).Add(k.exps[2], big.NewInt(2))
+	if _, err := (rsaChain{}).Encode(testTag, k, []byte("piece")); !errors.Is(err, errFault) {
+		t.Errorf("encode with a fault: %v, want %v", err, errFault)
+	}
+}
