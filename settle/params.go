@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"github.com/staddle/staddle/types"
 )
@@ -52,6 +53,12 @@ const (
 
 // Setting is a parameter as text.
 type Setting struct{ Name, Value string }
+
+// EnvName is the environment variable of a parameter: "STADDLE_LEGACY_IDS" for
+// "legacy-ids".
+func EnvName(name string) string {
+	return "STADDLE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
 
 // Settings lists what is not at its default, in a fixed order; ParseParams reads
 // it back. Report is not among them.
