@@ -158,7 +158,7 @@ func TestCertificateDecoderRefuses(t *testing.T) {
 
 func TestCertificateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := Issue(SignerFromSeed([32]byte{byte(rapid.Byte().Draw(t, "account"))}), Certificate{
+		want := Issue(SignerFromSeed([32]byte{rapid.Byte().Draw(t, "account")}), Certificate{
 			Device: types.Device(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "device")),
 			Serial: rapid.Uint64().Draw(t, "serial"),
 			Roles:  Roles(rapid.Uint32().Draw(t, "roles")),

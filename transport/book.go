@@ -15,6 +15,7 @@ const (
 	maxAccounts = 4096
 	maxDevices  = 8  // of an account
 	maxPlaces   = 16 // addresses of a device
+	maxClaims   = 4  // accounts whose word on a device is heard when it is dialled by itself
 )
 
 // book remembers where devices are said to be. It proves nothing.
@@ -85,18 +86,19 @@ func (b *book) drop(account types.Account, device types.Device) {
 	b.order = slices.DeleteFunc(b.order, func(a types.Account) bool { return a == account })
 }
 
-// device finds the addresses of a device of whichever account.
-func (b *book) device(device types.Device) []multiaddr.Multiaddr {
+// device finds the addresses of a device, whichever accounts it is said to be
+// of, the newest accounts first.
+func (b *book) device(device types.Device) (at []multiaddr.Multiaddr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, places := range b.accounts {
-		for _, p := range places {
-			if p.device == device {
-				return slices.Clone(p.at)
+	for _, account := range slices.Backward(b.order) {
+		for _, p := range b.accounts[account] {
+			if p.device == device && len(at) < maxClaims*maxPlaces {
+				at = append(at, p.at...)
 			}
 		}
 	}
-	return nil
+	return at
 }
 
 // Add writes into the address book that a device of the account is said to be

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -190,7 +189,7 @@ func (h *Host) hello(ctx context.Context, device types.Device) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset(ReasonCancelled) })
 	defer stop()
 	_ = s.CloseWrite() // what is wrong shows when reading
-	if _, err = s.Receive(0); err == io.EOF {
+	if _, err = s.Receive(0); ended(err) {
 		return nil
 	}
 	if err == nil {

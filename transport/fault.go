@@ -120,15 +120,24 @@ func fault(err error) error {
 	var foreign multistream.ErrNotSupported[protocol.ID]
 	var timeout net.Error
 	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+	case err == nil, ended(err), errors.Is(err, context.Canceled):
+		return err
+	case err == io.ErrUnexpectedEOF: //nolint:errorlint // as in ended
 		return err
 	case errors.As(err, &reset):
 		return &ResetError{Number: reasonOf(reset.ErrorCode), Remote: reset.Remote}
 	case errors.As(err, &foreign):
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
+		return fmt.Errorf("%w: %s", ErrProtocol, err.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%w: %w", ErrTimeout, err)
+		return fmt.Errorf("%w: %s", ErrTimeout, err.Error())
 	}
-	return fmt.Errorf("%w: %w", ErrLost, err)
+	return fmt.Errorf("%w: %s", ErrLost, err.Error())
+}
+
+// ended is the proper end of a stream: io.EOF itself. A connection that breaks
+// may wrap the io.EOF of its socket; that is no end but a loss, which is also
+// why ErrLost does not wrap what libp2p said.
+func ended(err error) bool {
+	return err == io.EOF //nolint:errorlint // the difference is the point
 }

@@ -31,7 +31,7 @@ func TestFrameRoundTrip(t *testing.T) {
 		if err != nil || !bytes.Equal(have, want) {
 			t.Fatalf("read %d bytes, want %d, error %v", len(have), size, err)
 		}
-		if _, err := readFrame(&wire, size); err != io.EOF {
+		if _, err := readFrame(&wire, size); !errors.Is(err, io.EOF) {
 			t.Fatalf("after the frame: error %v", err)
 		}
 	})
@@ -43,7 +43,7 @@ func TestFrameMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 16 {
-		if _, err := readFrame(bytes.NewReader(liar), MaxFrame); err != io.ErrUnexpectedEOF {
+		if _, err := readFrame(bytes.NewReader(liar), MaxFrame); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("error %v", err)
 		}
 	}
@@ -160,8 +160,14 @@ func TestBookIsBounded(t *testing.T) {
 	if places[0].device != device(9) || len(places[0].at) != maxPlaces || !places[0].at[0].Equal(at(maxPlaces + 2)[0]) {
 		t.Fatalf("%v: limit %d; the newest comes first", places[0].at, maxPlaces)
 	}
-	if have := b.device(device(9)); len(have) != maxPlaces {
-		t.Fatalf("%d addresses by device", len(have))
+	if have := b.device(device(9)); len(have) != maxPlaces+1 || !have[0].Equal(at(1)[0]) {
+		t.Fatalf("device 9 is at %v, want the place by account 9, the newer one, and those by account 2", have)
+	}
+	for i := range 2 * maxClaims {
+		b.add(account(100+i), device(9), places[0].at)
+	}
+	if have := b.device(device(9)); len(have) > (maxClaims+1)*maxPlaces {
+		t.Fatalf("%d addresses of one device", len(have))
 	}
 	b.drop(account(3), device(3))
 	if b.find(account(3)) != nil || len(b.order) != maxAccounts-1 {

@@ -175,7 +175,7 @@ func TestTwoHosts(t *testing.T) {
 		if err := s.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Receive(6); err != io.EOF {
+		if _, err := s.Receive(6); !errors.Is(err, io.EOF) {
 			t.Fatalf("error %v, want %v", err, io.EOF)
 		}
 		if err := s.Close(); err != nil {
@@ -317,7 +317,7 @@ func TestClosedHost(t *testing.T) {
 	if _, err := a.Open(soon(t), b.Account(), echo); err != nil {
 		t.Fatal(err)
 	}
-	next(t, held)
+	_ = next(t, held)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}

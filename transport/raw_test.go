@@ -6,7 +6,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // rawPeer speaks libp2p without the manners of this package.
@@ -28,23 +27,16 @@ func (r rawPeer) connect(to *Host) <-chan struct{} {
 	return gone
 }
 
-// open opens a stream and sends what.
-func (r rawPeer) open(to *Host, name string, what []byte) network.Stream {
-	r.t.Helper()
-	s, err := r.h.p2p.NewStream(soon(r.t), to.p2p.ID(), protocol.ID(name))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if _, err := s.Write(what); err != nil {
-		r.t.Fatal(err)
-	}
-	return s
-}
-
 // openAndWait opens a stream, says nothing and gives the error that ends it.
 func (r rawPeer) openAndWait(to *Host) error {
 	r.t.Helper()
-	_, err := io.Copy(io.Discard, r.open(to, helloProtocol, nil))
+	s, err := r.h.p2p.NewStream(soon(r.t), to.p2p.ID(), helloProtocol)
+	if err == nil {
+		_, err = s.Write(nil)
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, s)
+	}
 	return fault(err)
 }
 

@@ -3,7 +3,6 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,8 +112,11 @@ func (s *Stream) armWrite(d time.Duration) {
 
 // fail names what was being done, and resets a stream that cannot go on.
 func (s *Stream) fail(doing string, err error) error {
-	if err == nil || err == io.EOF {
-		return err
+	if err == nil {
+		return nil
+	}
+	if ended(err) {
+		return err // bare, as readers expect
 	}
 	err = fmt.Errorf("%s %.8s: %w", doing, s.device, translated(err))
 	if errors.Is(err, ErrTimeout) || errors.Is(err, ErrTooLong) {
@@ -125,8 +127,10 @@ func (s *Stream) fail(doing string, err error) error {
 
 // translated leaves our own errors as they are.
 func translated(err error) error {
-	for _, own := range []error{ErrTooLong, ErrCertificate, ErrWrongDevice, ErrWrongAccount,
-		ErrBanned, keys.ErrExpired, keys.ErrSignature} {
+	for _, own := range []error{
+		ErrTooLong, ErrCertificate, ErrWrongDevice, ErrWrongAccount,
+		ErrBanned, keys.ErrExpired, keys.ErrSignature,
+	} {
 		if errors.Is(err, own) {
 			return err
 		}

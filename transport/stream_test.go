@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,7 +91,7 @@ func TestResetReasons(t *testing.T) {
 			if !errors.As(err, &reset) || *reset != (ResetError{want, true}) || reset.Reason() != want {
 				t.Errorf("reason %d arrives as %v", given, err)
 			}
-			next(t, heard)
+			_ = next(t, heard)
 
 			if s, err = a.Open(soon(t), b.Account(), echo); err != nil {
 				t.Fatal(err)
@@ -347,4 +350,79 @@ func TestManyRequests(t *testing.T) {
 			}
 		}
 	})
+}
+
+// proxy passes one TCP connection on to a host, until it is cut.
+func proxy(t *testing.T, to *Host) (addr string, cut func()) {
+	t.Helper()
+	at, device, err := SplitAddress(to.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := make(chan net.Conn, 2)
+	var work sync.WaitGroup
+	work.Go(func() {
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", "127.0.0.1:"+at[strings.LastIndex(at, "/")+1:])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		inside <- near
+		inside <- far
+		work.Go(func() { _, _ = io.Copy(far, near) })
+		_, _ = io.Copy(near, far)
+	})
+	addr, err = Address(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port), device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr, func() {
+		_ = l.Close()
+		for range 2 {
+			_ = next(t, inside).Close()
+		}
+		work.Wait()
+	}
+}
+
+// TestLostConnection: a peer that is killed between two frames has not ended
+// its stream.
+func TestLostConnection(t *testing.T) {
+	a, b := open(t, 1, networks["tcp"]), open(t, 2, networks["tcp"])
+	inside := make(chan error, 1)
+	heard := seen(b, echo, func(s *Stream) error {
+		_, err := s.Receive(1)
+		inside <- err
+		_, err = s.Receive(1)
+		return err
+	})
+	addr, cut := proxy(t, b)
+	if _, err := a.Dial(soon(t), addr); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.Open(soon(t), b.Account(), echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := next(t, inside); err != nil {
+		t.Fatal(err)
+	}
+	cut()
+	_, err = s.Receive(1)
+	for side, err := range map[string]error{"opener": err, "server": next(t, heard)} {
+		if !errors.Is(err, ErrLost) || errors.Is(err, io.EOF) {
+			t.Errorf("%s: error %v, want %v", side, err, ErrLost)
+		}
+	}
 }
