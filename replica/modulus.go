@@ -131,7 +131,7 @@ func primesBelow(limit int) []uint64 {
 			continue
 		}
 		out = append(out, uint64(i))
-		for j := i * i; j < limit; j += i {
+		for j := 2 * i; j < limit; j += i {
 			composite[j] = true
 		}
 	}
