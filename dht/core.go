@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/staddle/staddle/dht/bencode"
@@ -84,7 +85,7 @@ func newCore(now time.Time, cfg Config, rand io.Reader) (*core, error) {
 		pending:   make(map[uint32]*transaction),
 		busy:      make(map[netip.AddrPort]*debt),
 		given:     make(map[netip.AddrPort]givenToken),
-		home:      home{doors: cfg.Bootstrap[:min(len(cfg.Bootstrap), maxDoors)]},
+		home:      home{doors: slices.Clone(cfg.Bootstrap[:min(len(cfg.Bootstrap), maxDoors)])},
 	}
 	c.timers.set(now, c.maintain)
 	return c, nil

@@ -424,7 +424,7 @@ func TestReplySizes(t *testing.T) {
 	}
 }
 
-// A million queries, puts and announcements from everywhere leave an engine of
+// Floods of queries, puts and announcements from everywhere leave an engine of
 // bounded size.
 func TestBoundedMemory(t *testing.T) {
 	if testing.Short() {
@@ -454,9 +454,9 @@ func TestBoundedMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	flood(5_000)
+	flood(3_000)
 	before := heap()
-	flood(40_000)
+	flood(12_000)
 	grown := int64(heap()) - int64(before)
 	c := s.c
 	if c.store.held.items > 500 || c.store.held.bytes > 400<<10 || len(c.peers.swarms) > 50 ||

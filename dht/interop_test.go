@@ -4,7 +4,7 @@ package dht
 
 import (
 	"bufio"
-	"crypto/ed25519"
+	"context"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
@@ -80,84 +80,97 @@ func expanded(seed []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-// Items go both ways between libtorrent with its defaults and us, in a network
-// of 12 and 12 nodes.
+// interop is a network of 12 nodes of libtorrent with its defaults, and 12 of
+// ours.
+type interop struct {
+	*testing.T
+	ctx    context.Context
+	ours   []*Node
+	theirs *libtorrents
+	acks   int // stores that acknowledged our puts
+}
+
+const rounds = 10 // in each direction, for each kind of item
+
+// Items go both ways between libtorrent and us.
 func TestInterop(t *testing.T) {
-	const rounds = 10
-	var ours []*Node
+	x := &interop{T: t, ctx: within(t, 5*time.Minute)}
 	for i := range 12 {
 		cfg := Config{}
 		if i > 0 {
-			cfg.Bootstrap = []netip.AddrPort{ours[0].Addr()}
+			cfg.Bootstrap = []netip.AddrPort{x.ours[0].Addr()}
 		}
-		ours = append(ours, start(t, fmt.Sprintf("127.%d.5.1", 60+i), cfg))
+		x.ours = append(x.ours, start(t, fmt.Sprintf("127.%d.5.1", 60+i), cfg))
 	}
-	theirs := startLibtorrents(t, 12, ours[0].Addr())
-	ctx := within(t, 5*time.Minute)
-	for _, n := range ours {
-		if _, err := n.Bootstrap(ctx); err != nil {
+	x.theirs = startLibtorrents(t, 12, x.ours[0].Addr())
+	for _, n := range x.ours {
+		if _, err := n.Bootstrap(x.ctx); err != nil {
 			t.Fatal(err)
-		}
-	}
-	acks := 0
-	for i := range rounds {
-		us := ours[i%len(ours)]
-		content := fmt.Appendf(nil, "immutable %d", i)
-		r, err := us.Put(ctx, content)
-		if err != nil {
-			t.Fatal(err)
-		}
-		acks += r.Stored
-		var back string
-		theirs.do([]any{&back}, "get", r.Target.String())
-		if back != hex.EncodeToString(content) {
-			t.Errorf("libtorrent reads %q of our immutable item %d, stored at %d", back, i, r.Stored)
-		}
-
-		content = fmt.Appendf(nil, "theirs %d", i)
-		var target string
-		var stored int
-		theirs.do([]any{&target, &stored}, "put", hex.EncodeToString(content))
-		id, err := ParseID(target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		it, err := us.Get(ctx, id)
-		if got, _ := it.Content(); string(got) != string(content) {
-			t.Errorf("we read %q, %v of libtorrent's immutable item %d, stored at %d", got, err, i, stored)
 		}
 	}
 	for i := range rounds {
-		us, salt := ours[i%len(ours)], fmt.Appendf(nil, "salt %d", i)
-		pub, sign := testKey(byte(i))
-		r, err := us.PutMutable(ctx, MutablePut{Sign: sign, Key: pub, Salt: salt, Seq: 5, Content: []byte("ours")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		acks += r.Stored
-		var back string
-		var seq int64
-		key, hexSalt := hex.EncodeToString(pub[:]), hex.EncodeToString(salt)
-		theirs.do([]any{&back, &seq}, "getm", key, hexSalt)
-		if back != hex.EncodeToString([]byte("ours")) || seq != 5 {
-			t.Errorf("libtorrent reads %q seq %d of our mutable item %d, stored at %d", back, seq, i, r.Stored)
-		}
-
-		seed := ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i))).Seed()
-		var stored int
-		theirs.do([]any{&stored}, "putm", expanded(seed), key, hex.EncodeToString([]byte("theirs")), hexSalt)
-		it, err := us.GetMutable(ctx, pub, salt, 6)
-		if got, _ := it.Content(); string(got) != "theirs" || it.Seq != 6 {
-			t.Errorf("we read %q seq %d, %v of libtorrent's mutable item %d, stored at %d", got, it.Seq, err, i, stored)
-		}
-		stale := MutablePut{Sign: sign, Key: pub, Salt: salt, Seq: 3, Content: []byte("stale")}
-		if r, err := us.PutMutable(ctx, stale); err == nil {
-			t.Errorf("seq 3 after 6: %+v", r)
-		}
+		x.immutable(i)
+		x.mutable(i)
 	}
-	if mean := float64(acks) / (2 * rounds); mean < 7.5 {
+	mean := float64(x.acks) / (2 * rounds)
+	t.Logf("%.2f nodes store an item of ours", mean)
+	if mean < 7.5 {
 		t.Errorf("%.2f nodes store an item of ours, want 7.5 or more", mean)
-	} else {
-		t.Logf("%.2f nodes store an item of ours", mean)
+	}
+}
+
+func (x *interop) immutable(i int) {
+	us, content := x.ours[i%len(x.ours)], fmt.Appendf(nil, "immutable %d", i)
+	r, err := us.Put(x.ctx, content)
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.acks += r.Stored
+	var back string
+	x.theirs.do([]any{&back}, "get", r.Target.String())
+	if back != hex.EncodeToString(content) {
+		x.Errorf("libtorrent reads %q of our immutable item %d, stored at %d", back, i, r.Stored)
+	}
+
+	content = fmt.Appendf(nil, "theirs %d", i)
+	var target string
+	var stored int
+	x.theirs.do([]any{&target, &stored}, "put", hex.EncodeToString(content))
+	id, err := ParseID(target)
+	if err != nil {
+		x.Fatal(err)
+	}
+	it, err := us.Get(x.ctx, id)
+	if got, _ := it.Content(); string(got) != string(content) {
+		x.Errorf("we read %q, %v of libtorrent's immutable item %d, stored at %d", got, err, i, stored)
+	}
+}
+
+func (x *interop) mutable(i int) {
+	us, salt := x.ours[i%len(x.ours)], fmt.Appendf(nil, "salt %d", i)
+	pub, sign := testKey(byte(i))
+	r, err := us.PutMutable(x.ctx, MutablePut{Sign: sign, Key: pub, Salt: salt, Seq: 5, Content: []byte("ours")})
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.acks += r.Stored
+	var back string
+	var seq int64
+	key, hexSalt := hex.EncodeToString(pub[:]), hex.EncodeToString(salt)
+	x.theirs.do([]any{&back, &seq}, "getm", key, hexSalt)
+	if back != hex.EncodeToString([]byte("ours")) || seq != 5 {
+		x.Errorf("libtorrent reads %q seq %d of our mutable item %d, stored at %d", back, seq, i, r.Stored)
+	}
+
+	seed := append(make([]byte, 31), byte(i)) // as in testKey
+	var stored int
+	x.theirs.do([]any{&stored}, "putm", expanded(seed), key, hex.EncodeToString([]byte("theirs")), hexSalt)
+	it, err := us.GetMutable(x.ctx, pub, salt, 6)
+	if got, _ := it.Content(); string(got) != "theirs" || it.Seq != 6 {
+		x.Errorf("we read %q seq %d, %v of libtorrent's mutable item %d, stored at %d", got, it.Seq, err, i, stored)
+	}
+	stale := MutablePut{Sign: sign, Key: pub, Salt: salt, Seq: 3, Content: []byte("stale")}
+	if r, err := us.PutMutable(x.ctx, stale); err == nil {
+		x.Errorf("seq 3 after 6: %+v", r)
 	}
 }

@@ -67,7 +67,7 @@ type Node struct {
 }
 
 // New starts a node on conn, which it owns from then on and closes in the end,
-// also if New fails. conn must carry IPv4. The node looks for its network at
+// also if New fails. conn must carry IPv4 ("udp4"). The node looks for its network at
 // once; Bootstrap waits for that.
 func New(conn net.PacketConn, cfg Config) (*Node, error) {
 	c, err := newCore(time.Now(), cfg, rand.Reader)

@@ -218,6 +218,7 @@ func TestFlood(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	awaitAnswer(t, to)
 	polite := start(t, "127.0.0.3", Config{Bootstrap: []netip.AddrPort{n.Addr()}})
 	if _, err := polite.Bootstrap(within(t, 20*time.Second)); err != nil {
 		t.Fatalf("a polite node is not served: %v", err)
@@ -226,6 +227,23 @@ func TestFlood(t *testing.T) {
 	if s.Answered > 40 || s.Malformed > 40 || s.Limited < 50 || s.Overrun == 0 {
 		t.Errorf("after a flood: %+v", s)
 	}
+}
+
+// awaitAnswer asks until a node has worked off what came before.
+func awaitAnswer(t *testing.T, to net.Addr) {
+	t.Helper()
+	conn := listen(t, "127.0.0.4")
+	defer conn.Close()
+	id := ID{8}
+	ping := frame{readOnly: true}.query([]byte("aa"), methodPing, bencode.Fields{"id": bencode.OfBytes(id[:])})
+	for range 8 { // of a burst of 10
+		conn.WriteTo(ping, to)
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		if _, _, err := conn.ReadFrom(make([]byte, MaxPacket)); err == nil {
+			return
+		}
+	}
+	t.Fatal("the node answers nobody any more")
 }
 
 // faulty fails each read, as a socket does after a network change.

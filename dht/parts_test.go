@@ -172,7 +172,7 @@ func TestTableDiversity(t *testing.T) {
 func TestTableBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tb, now := newTable(ID{}), simStart
-		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "s")) * time.Second)
 			n := Contact{ID{0xff, byte(rapid.IntRange(0, 15).Draw(t, "id"))}, public(rapid.IntRange(1, 20).Draw(t, "addr"))}
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
