@@ -4,8 +4,8 @@
 //
 // From a piece to a lot: an [Encoding] turns a piece into replica bytes in
 // leaves of 1 KiB; [PieceRoot] hashes one piece; [Slots] collects the pieces of
-// a range in any order; a [Commitment] binds root and length; an [Entry] is
-// one range of a lot, and [LotTree] their root on chain. From a lot to a proof:
+// a range in any order; an [Entry] is one range of a lot, and [LotTree] gives
+// their root on chain. From a lot to a proof:
 // [ClaimTree] lays a host's lots end to end, a [Bundle] answers the leaves that
 // were drawn, [Question.Check] judges it.
 //

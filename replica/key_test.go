@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/big"
@@ -212,4 +213,25 @@ func BenchmarkParseModulus(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func FuzzModulus(f *testing.F) {
+	good := key(f).Modulus().Bytes()
+	f.Add(good, key(f).primes[0].Bytes(), make([]byte, 2*blockSize))
+	f.Add(good[1:], []byte{1}, []byte{1})
+	f.Fuzz(func(t *testing.T, n, factor, blocks []byte) {
+		hash := types.Hash(sha256.Sum256(n))
+		if err := CheckReveal(hash, n, factor); err == nil {
+			if rest := new(big.Int).Mod(new(big.Int).SetBytes(n), new(big.Int).SetBytes(factor)); rest.Sign() != 0 {
+				t.Fatalf("%x opens %x", factor, n)
+			}
+		}
+		m, err := ParseModulus(n)
+		if err != nil {
+			return
+		}
+		if out, err := DecodeBlocks(testTag, m, 0, blocks); err == nil && len(out) != len(blocks) {
+			t.Fatalf("%d bytes decoded out of %d", len(out), len(blocks))
+		}
+	})
 }

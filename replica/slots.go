@@ -130,15 +130,6 @@ func (s *Slots) Root() (types.Hash, error) {
 	return h, nil
 }
 
-// Commitment binds root and replica bytes of the range. Error: ErrIncomplete.
-func (s *Slots) Commitment() (types.Hash, error) {
-	root, err := s.Root()
-	if err != nil {
-		return types.Hash{}, err
-	}
-	return Commitment(s.Leaves()*LeafSize, root), nil
-}
-
 // Path gives a leaf of the range, a part of padded, and its path, from the
 // replica bytes of the piece that holds it. Errors: ErrPath for a number outside, ErrPiece when the
 // bytes are not those recorded, ErrIncomplete.
