@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ipfs/go-cid"
@@ -97,17 +98,28 @@ func (s *state) choose(pool []types.Tx) (txs []types.Tx, left []Left, err error)
 			left = append(left, Left{t.ID(), fmt.Errorf("block is full")})
 			continue
 		}
-		err := s.transact(t)
-		if inv := new(Invalid); asInvalid(err, &inv) {
-			left = append(left, Left{t.ID(), inv})
+		do, err := s.judge(t)
+		if err != nil {
+			if !leavesOut(err) {
+				return nil, nil, err
+			}
+			left = append(left, Left{t.ID(), err})
 			continue
 		}
-		if err != nil {
+		if err := do(); err != nil {
 			return nil, nil, err
 		}
 		txs = append(txs, *t)
 	}
 	return txs, left, nil
+}
+
+// leavesOut reports whether a transaction alone is at fault: the rules refuse it,
+// or what it names is not held here.
+func leavesOut(err error) bool {
+	var inv *Invalid
+	var missing *types.Missing
+	return errors.As(err, &inv) || errors.As(err, &missing)
 }
 
 // next runs a block whose header is known and checked by check.

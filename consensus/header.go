@@ -1,8 +1,6 @@
 package consensus
 
 import (
-	"errors"
-
 	"github.com/ipfs/go-cid"
 
 	"github.com/staddle/staddle/draw"
@@ -10,14 +8,11 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-func asInvalid(err error, target **Invalid) bool { return errors.As(err, target) }
-
 // expected is the part of the next header that follows from the parent alone.
 func (s *state) expected(parent *View) types.Header {
-	name, _, _ := parent.m.Flush() // nothing was changed: the root it was opened with
 	target := NextTarget(s.Rules, s.head.Height, parent.Head.BaseTarget, s.g.Times)
 	return types.Header{
-		Version: types.HeaderVersion, Chain: s.Chain, Height: s.head.Height, Previous: name,
+		Version: types.HeaderVersion, Chain: s.Chain, Height: s.head.Height, Previous: parent.root,
 		BaseTarget: target, Difficulty: parent.Head.Difficulty + Work(target),
 	}
 }

@@ -145,9 +145,5 @@ func (v *View) Accounts(fn func(types.Account, *types.AccountRecord) error) erro
 // Proof gives the nodes on the way to the record under an account: what a
 // stranger needs to check it against the block's name.
 func (v *View) Proof(key string) ([]types.Node, error) {
-	root, _, err := v.m.Flush()
-	if err != nil {
-		return nil, err
-	}
-	return trie.Path(v.src, root, key)
+	return trie.Path(v.src, v.root, key)
 }

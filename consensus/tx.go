@@ -52,27 +52,39 @@ func (s *state) rule(r *request, body types.Body) (effect, error) {
 	return nil, refuse("a %s transaction: not yet", r.Kind)
 }
 
-// transact checks one transaction and applies it. When the error is *Invalid
-// nothing was changed.
+// transact checks one transaction and applies it.
 func (s *state) transact(t *types.Tx) error {
-	r, size, err := s.admit(t)
+	do, err := s.judge(t)
 	if err != nil {
 		return err
+	}
+	return do()
+}
+
+// judge checks a transaction and changes nothing: its error is *Invalid, or
+// *types.Missing when what the transaction names is not held here. The effect
+// that it gives has no way to fail but the state's source.
+func (s *state) judge(t *types.Tx) (effect, error) {
+	r, size, err := s.admit(t)
+	if err != nil {
+		return nil, err
 	}
 	body, err := types.ParseBody(t)
 	if err != nil {
-		return &Invalid{err}
+		return nil, &Invalid{err}
 	}
 	apply, err := s.rule(r, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.bytes += size
-	s.emit(types.Applied{Tx: r.id, Kind: t.Kind, Sender: t.Sender})
-	if err := s.charge(r, size, amountOf(body)); err != nil {
-		return err
-	}
-	return apply()
+	return func() error {
+		s.bytes += size
+		s.emit(types.Applied{Tx: r.id, Kind: t.Kind, Sender: t.Sender})
+		if err := s.charge(r, size, amountOf(body)); err != nil {
+			return err
+		}
+		return apply()
+	}, nil
 }
 
 func amountOf(b types.Body) types.Amount {

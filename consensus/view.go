@@ -15,6 +15,7 @@ import (
 type View struct {
 	src   trie.Source
 	m     *trie.Map
+	root  cid.Cid
 	Rules *types.Rules
 	Head  types.Header // of the block that made this state
 	Chain types.ChainID
@@ -26,7 +27,7 @@ func Open(src trie.Source, name cid.Cid) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
-	v := &View{src: src, m: m}
+	v := &View{src: src, m: m, root: name}
 	head, err := load[types.Header](v, keyContract)
 	if err != nil || head == nil {
 		return nil, orMalformed(err, "state %s has no contract", name)
@@ -175,8 +176,12 @@ func (v *View) Plans(sponsor types.Account) ([]types.PlanID, error) {
 	return v.list(listPlans(sponsor))
 }
 
-// Name gives the name of the block at a height inside the mutable range.
+// Name gives the name of the block at a height inside the mutable range, the
+// view's own included.
 func (v *View) Name(h types.Height) (cid.Cid, error) {
+	if h == v.Head.Height {
+		return v.root, nil
+	}
 	b, ok, err := v.m.Get(keySkip(h))
 	if err != nil || !ok {
 		return cid.Undef, orMalformed(err, "no block %d inside the mutable range below %d", h, v.Head.Height)
@@ -313,3 +318,6 @@ func (v *View) Committee() (list []types.Credit, total types.Amount, err error) 
 	}
 	return list, total, nil
 }
+
+// Root is the name of the block that left this state.
+func (v *View) Root() cid.Cid { return v.root }
