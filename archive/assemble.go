@@ -40,7 +40,6 @@ type Assembler struct {
 	group    int64 // where the open group of small entries began
 	payload  int64 // where the payload of the open file began
 	media    mediaCount
-	mediaRow int
 	manifest Manifest
 	scratch  []byte
 }

@@ -110,7 +110,7 @@ func cleanName(name string) (string, error) {
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
-			return "", errors.New("name leads out with ..")
+			return "", errors.New("name climbs out of the folder")
 		}
 	}
 	return path.Clean(name), nil

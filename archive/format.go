@@ -51,12 +51,14 @@ func appendGzipTail(dst []byte, crc uint32, size int64) []byte {
 	return binary.LittleEndian.AppendUint32(dst, uint32(size))
 }
 
+// First byte of a stored block: more blocks follow, or none.
+const (
+	moreBlocks = 0
+	lastBlock  = 1
+)
+
 // appendBlock appends one stored block of at most 65,535 bytes (RFC 1951, 3.2.4).
-func appendBlock(dst, data []byte, final bool) []byte {
-	var flag byte
-	if final {
-		flag = 1
-	}
+func appendBlock(dst, data []byte, flag byte) []byte {
 	n := uint16(len(data))
 	dst = append(dst, flag, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
 	return append(dst, data...)
@@ -69,10 +71,10 @@ func AppendStored(dst, data []byte) []byte {
 	crc, size := crc32.ChecksumIEEE(data), int64(len(data))
 	dst = appendGzipHead(dst, 0)
 	for len(data) > storedBlock {
-		dst = appendBlock(dst, data[:storedBlock], false)
+		dst = appendBlock(dst, data[:storedBlock], moreBlocks)
 		data = data[storedBlock:]
 	}
-	dst = appendBlock(dst, data, true)
+	dst = appendBlock(dst, data, lastBlock)
 	return appendGzipTail(dst, crc, size)
 }
 
@@ -127,7 +129,7 @@ func appendEmpty(dst []byte, id string, field []byte) []byte {
 	dst = append(dst, id...)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(field)))
 	dst = append(dst, field...)
-	dst = appendBlock(dst, nil, true)
+	dst = appendBlock(dst, nil, lastBlock)
 	return appendGzipTail(dst, 0, 0)
 }
 

@@ -124,8 +124,12 @@ func TestG2(t *testing.T) {
 			data := append(noise(9, noisy), make([]byte, samples*sampleBytes-noisy)...)
 			var out bytes.Buffer
 			z, _ := flate.NewWriter(&out, 6)
-			z.Write(data)
-			z.Close()
+			if _, err := z.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
 			s := sampler{z: newDeflater()}
 			got, err := s.stored(1<<20, func(p []byte, off int64) error {
 				k := off * 7 / (1<<20 - 4096)
@@ -253,8 +257,11 @@ func TestG5(t *testing.T) {
 		held int64
 		want bool
 	}{
-		{chosen, 1<<20 - 1, false}, {chosen, 1 << 20, true},
-		{other, 1 << 20, false}, {other, 8<<20 - 1, false}, {other, 8 << 20, true},
+		{chosen, 1<<20 - 1, false},
+		{chosen, 1 << 20, true},
+		{other, 1 << 20, false},
+		{other, 8<<20 - 1, false},
+		{other, 8 << 20, true},
 	} {
 		if got := groupEnds(c.held, c.name); got != c.want {
 			t.Errorf("group of %d ends before %q: %v, want %v", c.held, c.name, got, c.want)
@@ -265,7 +272,7 @@ func TestG5(t *testing.T) {
 		for i := range 2000 {
 			files = append(files, file{name: fmt.Sprintf("file-%05d", i), data: noise(uint64(i), 8000)})
 		}
-		_, sink := pack(t, folder(files...), Options{})
+		_, sink := packStored(t, folder(files...))
 		r := open(t, sink.tgz)
 		held, end, cuts := int64(0), int64(0), 0
 		for i := range r.nodes {
@@ -289,7 +296,7 @@ func TestG5(t *testing.T) {
 
 // TestG6: pieces are 262,144 bytes, the last shorter, addressed by SHA-256.
 func TestG6(t *testing.T) {
-	m, sink := pack(t, folder(mixed()...), Options{})
+	m, sink := mixedSet()
 	if types.PieceSize != 262144 || m.Pieces != uint32((len(sink.tgz)+262143)/262144) {
 		t.Errorf("%d pieces for %d bytes", m.Pieces, len(sink.tgz))
 	}

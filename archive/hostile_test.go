@@ -282,7 +282,7 @@ func (f fullFile) Close() error {
 }
 
 func TestUnpackFullDisk(t *testing.T) {
-	_, sink := pack(t, folder(mixed()...), Options{})
+	_, sink := mixedSet()
 	for _, at := range []string{"create", "mkdir", "set", "symlink", "write", "close"} {
 		if _, err := Unpack(bytes.NewReader(sink.tgz), fullTarget{newDiskTarget(t, t.TempDir()), at}, UnpackOptions{}); !errors.Is(err, errTarget) {
 			t.Errorf("full at %s: stream gives %v", at, err)
@@ -294,7 +294,7 @@ func TestUnpackFullDisk(t *testing.T) {
 }
 
 func TestInclude(t *testing.T) {
-	_, sink := pack(t, folder(mixed()...), Options{})
+	_, sink := mixedSet()
 	include := func(name string, typ Type) bool { return strings.HasPrefix(name, "docs/") && typ == File }
 	dir := t.TempDir()
 	done, err := open(t, sink.tgz).UnpackTo(newDiskTarget(t, dir), UnpackOptions{Include: include})
@@ -321,7 +321,7 @@ func rewrite(t testing.TB, toc string, payload int64) []byte {
 		t.Fatal(err)
 	}
 	head := ustar{name: TOCName, mode: 0o444, size: w.size, typeflag: '0', uname: Packer}.append(nil)
-	tgz = append(tgz, appendBlock(appendGzipHead(nil, 0), head, false)...)
+	tgz = append(tgz, appendBlock(appendGzipHead(nil, 0), head, moreBlocks)...)
 	for _, p := range w.out.parts {
 		tgz = append(tgz, p...)
 	}
@@ -462,7 +462,7 @@ func TestFlippedBits(t *testing.T) {
 // TestReadAt compares random reads with the file.
 func TestReadAt(t *testing.T) {
 	files := mixed()
-	_, sink := pack(t, folder(files...), Options{})
+	_, sink := mixedSet()
 	r := open(t, sink.tgz)
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.SampledFrom(files).Draw(t, "file")
@@ -530,7 +530,7 @@ func (w window) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func TestList(t *testing.T) {
-	_, sink := pack(t, folder(mixed()...), Options{})
+	_, sink := mixedSet()
 	r := open(t, sink.tgz)
 	for dir, want := range map[string][]string{
 		"docs": {"docs/big.txt", "docs/exact", "docs/long.txt", "docs/up"}, "hollow": nil, "deep": {"deep/deep"},

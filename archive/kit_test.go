@@ -77,6 +77,42 @@ func pack(t testing.TB, fsys fs.FS, opts Options) (Manifest, *memory) {
 	return m, sink
 }
 
+// packStored packs with members that are not deflated, which is much faster and
+// places small files by the same rules.
+func packStored(t testing.TB, fsys fs.FS) (Manifest, *memory) {
+	t.Helper()
+	sink := new(memory)
+	p, err := NewPlanner(fsys, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewAssembler(Options{}, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := append(bytes.Clone(m.data), make([]byte, m.Pad)...)
+		if m.Header {
+			raw = appendTarHeader(nil, m.Entry)
+		}
+		if err := a.Add(m, Packed{Bytes: AppendStored(nil, raw), Digest: PieceDigest(m.data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := a.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, sink
+}
+
 // file is one entry of a test folder. The zero mode is 0644, of a directory 0755.
 type file struct {
 	name string
@@ -125,7 +161,7 @@ func newDiskTarget(t testing.TB, dir string) diskTarget {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { root.Close() })
+	t.Cleanup(func() { _ = root.Close() })
 	return diskTarget{root}
 }
 
@@ -209,14 +245,14 @@ func write(t testing.TB, dir string, files ...file) {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		err := os.WriteFile(name, f.data, 0o644)
+		var err error
 		switch {
 		case f.link != "":
-			os.Remove(name)
 			err = os.Symlink(f.link, name)
 		case f.dir:
-			os.Remove(name)
 			err = os.MkdirAll(name, 0o755)
+		default:
+			err = os.WriteFile(name, f.data, 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
@@ -14,7 +15,7 @@ import (
 )
 
 // mixed holds every kind of entry and of payload.
-func mixed() []file {
+var mixed = sync.OnceValue(func() []file {
 	return []file{
 		{name: "a.txt", data: []byte("hello\n")},
 		{name: "a/empty", data: nil},
@@ -40,7 +41,17 @@ func mixed() []file {
 		{name: "space at end ", data: []byte(" ")},
 		{name: TOCName, data: []byte("mine")},
 	}
-}
+})
+
+// mixedSet is their dataset.
+var mixedSet = sync.OnceValues(func() (Manifest, *memory) {
+	sink := new(memory)
+	m, err := Pack(folder(mixed()...), Options{Strict: true}, sink)
+	if err != nil {
+		panic(err)
+	}
+	return m, sink
+})
 
 func tgzFile(t *testing.T, tgz []byte) string {
 	t.Helper()
@@ -59,8 +70,7 @@ func needs(t *testing.T, tool string) {
 }
 
 func TestEstargzReads(t *testing.T) {
-	fsys := folder(mixed()...)
-	m, sink := pack(t, fsys, Options{})
+	m, sink := mixedSet()
 	r, err := estargz.Open(io.NewSectionReader(bytes.NewReader(sink.tgz), 0, int64(len(sink.tgz))))
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +135,7 @@ func checkChunks(t *testing.T, r *estargz.Reader, verify estargz.TOCEntryVerifie
 
 func TestGzipReads(t *testing.T) {
 	needs(t, "gzip")
-	_, sink := pack(t, folder(mixed()...), Options{})
+	_, sink := mixedSet()
 	if out, err := exec.Command("gzip", "-t", tgzFile(t, sink.tgz)).CombinedOutput(); err != nil {
 		t.Fatalf("gzip -t: %v\n%s", err, out)
 	}
@@ -167,7 +177,7 @@ func TestPythonReads(t *testing.T) {
 // TestRoundTrip unpacks both ways into a real folder.
 func TestRoundTrip(t *testing.T) {
 	fsys := folder(mixed()...)
-	m, sink := pack(t, fsys, Options{Warn: func(w Warning) { t.Errorf("warning: %v", &w) }})
+	m, sink := mixedSet()
 	want := tree(t, fsys)
 	check := func(t *testing.T, dir string, got Unpacked, err error) {
 		t.Helper()

@@ -55,8 +55,16 @@ func TestUnixFSEqualsImporter(t *testing.T) {
 	}
 	const w = unixfsWidth
 	for _, c := range []struct{ leaves, size, last int }{
-		{1, 64, 64}, {1, 64, 3}, {2, 64, 64}, {w, 64, 1}, {w + 1, 64, 64}, {2 * w, 64, 9}, {2*w + 1, 64, 64},
-		{w * w, 16, 16}, {w*w + 1, 16, 5}, {w*w + w + 1, 16, 16},
+		{1, 64, 64},
+		{1, 64, 3},
+		{2, 64, 64},
+		{w, 64, 1},
+		{w + 1, 64, 64},
+		{2 * w, 64, 9},
+		{2*w + 1, 64, 64},
+		{w * w, 16, 16},
+		{w*w + 1, 16, 5},
+		{w*w + w + 1, 16, 16},
 		{200, types.PieceSize, 1000},
 	} {
 		t.Run(fmt.Sprintf("%d leaves of %d", c.leaves, c.size), func(t *testing.T) {
@@ -79,7 +87,7 @@ func TestUnixFSEqualsImporter(t *testing.T) {
 		})
 	}
 	t.Run("of a dataset", func(t *testing.T) {
-		m, sink := pack(t, folder(mixed()...), Options{})
+		m, sink := mixedSet()
 		if want, _ := imported(t, sink.tgz, types.PieceSize); m.UnixFS != want {
 			t.Errorf("root %s, the importer's is %s", m.UnixFS, want)
 		}
@@ -90,7 +98,7 @@ func TestUnixFSEqualsImporter(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	m, sink := pack(t, folder(mixed()...), Options{})
+	m, sink := mixedSet()
 	x, err := OpenIndex(trie.Memory(sink.nodes), m.Index, m.Pieces)
 	if err != nil {
 		t.Fatal(err)

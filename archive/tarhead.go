@@ -11,7 +11,7 @@ import (
 const (
 	ustarName   = 100
 	ustarPrefix = 155
-	ustarNumber = 077777777777 // 11 octal digits: 8 GiB - 1
+	ustarNumber = 0o77777777777 // 11 octal digits: 8 GiB - 1
 )
 
 // ustar is one 512-byte header before it is written.

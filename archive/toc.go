@@ -177,7 +177,7 @@ func (t *tocWriter) finish(emit func([]byte) error) (digest types.Hash, err erro
 	}
 	t.sum.Sum(digest[:0])
 	header := ustar{name: TOCName, mode: 0o444, size: t.size, typeflag: '0', uname: Packer}.append(nil)
-	if err := emit(appendBlock(appendGzipHead(nil, 0), header, false)); err != nil {
+	if err := emit(appendBlock(appendGzipHead(nil, 0), header, moreBlocks)); err != nil {
 		return digest, err
 	}
 	for _, part := range t.out.parts {

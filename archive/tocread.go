@@ -242,7 +242,7 @@ func (p *tocParser) payload(r *record) error {
 	if single != (r.Digest != "") || single && r.Digest != r.ChunkDigest {
 		return errors.New("digest and chunks do not agree")
 	}
-	return p.addChunk(n, r, single)
+	return p.addChunk(n, r)
 }
 
 // chunk takes a further chunk of the open file.
@@ -253,13 +253,13 @@ func (p *tocParser) chunk(r *record) error {
 	if r.Size|r.Mode != 0 || r.ModTime+r.LinkName+r.Digest != "" || r.Stored {
 		return errors.New("chunk with fields of a file")
 	}
-	return p.addChunk(&p.nodes[len(p.nodes)-1], r, false)
+	return p.addChunk(&p.nodes[len(p.nodes)-1], r)
 }
 
-func (p *tocParser) addChunk(n *node, r *record, single bool) error {
+func (p *tocParser) addChunk(n *node, r *record) error {
 	size := min(n.chunkSize(), n.Size-p.have)
 	want := size
-	if single {
+	if size == n.Size { // the only chunk does not say how long it is
 		want = 0
 	}
 	if r.ChunkOffset != p.have || r.ChunkSize != want {

@@ -18,7 +18,7 @@ import (
 // show. Members are made by three compressors, last first.
 func TestSameBytes(t *testing.T) {
 	fsys := folder(mixed()...)
-	want, sink := pack(t, fsys, Options{})
+	want, sink := mixedSet()
 	p, err := NewPlanner(fsys, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -105,21 +105,21 @@ func documents(n int) []file {
 // pieces, scaled to 2 in 6,000 (a harder ratio); padding takes at most 4 %.
 func TestEditsInSmallFiles(t *testing.T) {
 	files := documents(6_000)
-	m, before := pack(t, folder(files...), Options{})
+	m, before := packStored(t, folder(files...))
 	if m.Padding*100 > m.Size*4 {
 		t.Errorf("%d of %d bytes are padding, want at most 4 %%", m.Padding, m.Size)
 	}
 	edited := slices.Clone(files)
 	edited[1234].data = append(slices.Clone(edited[1234].data), "one line more\n"...)
 	edited[4777].data = edited[4777].data[100:]
-	_, after := pack(t, folder(edited...), Options{})
+	_, after := packStored(t, folder(edited...))
 	kept := len(after.pieces) - after.newPieces(before)
 	t.Logf("%d of %d pieces kept, padding %d of %d bytes", kept, len(after.pieces), m.Padding, m.Size)
 	if kept*100 < len(after.pieces)*95 {
 		t.Errorf("%d of %d pieces kept, want 95 %%", kept, len(after.pieces))
 	}
 	t.Run("a file less", func(t *testing.T) {
-		_, after := pack(t, folder(slices.Delete(slices.Clone(files), 3000, 3001)...), Options{})
+		_, after := packStored(t, folder(slices.Delete(slices.Clone(files), 3000, 3001)...))
 		if kept := len(after.pieces) - after.newPieces(before); kept*100 < len(after.pieces)*90 {
 			t.Errorf("%d of %d pieces kept, want 90 %%", kept, len(after.pieces))
 		}

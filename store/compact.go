@@ -238,6 +238,7 @@ func (c *compactor) retire(s *segment) error {
 	}
 	r.mu.Lock()
 	r.disk -= s.end
+	r.files--
 	err = r.index.set(segmentKey(s.number), nil)
 	r.mu.Unlock()
 	return errors.Join(err, r.segs.remove(s))

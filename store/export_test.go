@@ -17,7 +17,7 @@ func MemoryAgain(o Options, from *Store) (*Store, error) {
 	if from != nil {
 		o.fs = from.opt.fs
 	}
-	return Open("memory", o)
+	return Open("/memory", o)
 }
 
 // killOptions are those of the process that is killed.

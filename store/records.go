@@ -38,6 +38,7 @@ type records struct {
 	live     int64 // bytes of payload with references
 	count    int64 // of records with references
 	disk     int64 // bytes of all segments
+	files    int   // segments
 	lazy     int64 // bytes appended since the last flush
 	broken   error // a sync failed: nobody knows what is on disk
 }
@@ -62,18 +63,11 @@ func (s *Store) Usage() (Usage, error) {
 	r := s.records
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.segs.count()
-	heads := int64(n)*segmentHeader + r.count*recordHeader
+	heads := int64(r.files)*segmentHeader + r.count*recordHeader
 	return Usage{
 		Quota: r.quota, Reserved: r.reserved, Live: r.live, Count: r.count,
-		Disk: r.disk, Dead: r.disk - heads - r.live, Segments: n,
+		Disk: r.disk, Dead: r.disk - heads - r.live, Segments: r.files,
 	}, nil
-}
-
-func (g *segments) count() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.all)
 }
 
 // SetQuota changes the quota; what is held or reserved above it stays.
@@ -408,6 +402,7 @@ func (r *records) roll(size int64) error {
 	r.next++
 	r.active = s
 	r.disk += s.end
+	r.files++
 	r.touch(s)
 	r.dirty[s] = true
 	return nil

@@ -10,10 +10,7 @@ import (
 
 // openRecords brings segments and index together again after whatever happened.
 func openRecords(s *Store, room *diskRoom) (*records, error) {
-	dir := s.opt.fs.PathJoin(s.dir, "segments")
-	if err := s.opt.fs.MkdirAll(dir, 0o700); err != nil {
-		return nil, diskError("make directory", dir, err)
-	}
+	dir := s.opt.fs.PathJoin(s.dir, segmentsDir)
 	r := &records{
 		fs: s.opt.fs, dir: dir, opt: s.opt, room: room, index: newIndex(s.db), quota: s.opt.Quota,
 		segs:  &segments{fs: s.opt.fs, dir: dir, max: s.opt.OpenSegments, all: map[uint32]*segment{}},
@@ -115,6 +112,7 @@ func (r *records) recoverSegment(number uint32, row segmentRow, known bool, size
 		}
 	}
 	r.disk += s.end
+	r.files++
 	r.touch(s)
 	return nil
 }
@@ -175,6 +173,7 @@ func (r *records) recoverLost(number uint32, row segmentRow) error {
 	r.live += s.live - s.count*recordHeader
 	r.count += s.count
 	r.disk += s.end
+	r.files++
 	return nil
 }
 

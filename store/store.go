@@ -41,6 +41,8 @@ const (
 	defaultOpen    = 64
 	memTable       = 4 << 20
 	dbFiles        = 200
+	dbDir          = "db"
+	segmentsDir    = "segments"
 )
 
 func (o Options) withDefaults() Options {
@@ -89,7 +91,7 @@ func Open(dir string, o Options) (*Store, error) {
 // tests.
 func Memory(o Options) (*Store, error) {
 	o.fs = vfs.NewMem()
-	return Open("memory", o)
+	return Open("/memory", o)
 }
 
 func (s *Store) open() (err error) {
@@ -100,11 +102,28 @@ func (s *Store) open() (err error) {
 	if err = room.check("opening", s.opt.Margin/4); err != nil {
 		return err
 	}
-	if s.db, err = pebble.Open(s.opt.fs.PathJoin(s.dir, "db"), s.dbOptions()); err != nil {
+	if err = s.makeDirs(); err != nil {
+		return err
+	}
+	if s.db, err = pebble.Open(s.opt.fs.PathJoin(s.dir, dbDir), s.dbOptions()); err != nil {
 		return diskError("open the index", s.dir, err)
 	}
 	s.records, err = openRecords(s, room)
 	return err
+}
+
+// makeDirs makes the directories and their names durable: a synced file in a
+// directory that a power cut forgets is lost all the same.
+func (s *Store) makeDirs() error {
+	for _, name := range []string{dbDir, segmentsDir} {
+		if err := s.opt.fs.MkdirAll(s.opt.fs.PathJoin(s.dir, name), 0o700); err != nil {
+			return diskError("make directory "+name, s.dir, err)
+		}
+	}
+	if err := syncDir(s.opt.fs, s.dir); err != nil {
+		return err
+	}
+	return syncDir(s.opt.fs, s.opt.fs.PathDir(s.dir))
 }
 
 func (s *Store) dbOptions() *pebble.Options {

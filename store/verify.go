@@ -227,7 +227,8 @@ func (v *verifier) points(i id, e entry) error {
 	}
 	s, err := v.r.segs.acquire(e.segment)
 	if err != nil {
-		return nil // reported once for the whole segment
+		p.Err = err
+		return v.bad(p)
 	}
 	head := make([]byte, recordHeader)
 	err = readFull(s.file, head, e.off)

@@ -95,27 +95,27 @@ var Staddle = Laws{
 
 		"chain":   {Layer: Engine, May: []string{"types", "keys", "trie", "consensus", "draw"}, Modules: []string{xSync}},
 		"library": {Layer: Engine, May: []string{"types", "archive", "keys", "trie"}, Modules: []string{xSync}},
-		"swarm":   {Layer: Engine, May: []string{"types", "archive", "market", "keys", "trie"}, Modules: []string{xSync, xTime}},
+		"swarm":   {Layer: Engine, May: []string{"types", "archive", "market", "keys", "trie", "consensus"}, Modules: []string{xSync, xTime}},
 		"sponsor": {
-			Layer: Engine, May: []string{"types", "market", "replica", "keys", "draw", "archive", "trie"},
+			Layer: Engine, May: []string{"types", "market", "replica", "keys", "draw", "archive", "trie", "consensus"},
 			Modules: []string{xSync},
 		},
 		"host": {
-			Layer: Engine, May: []string{"types", "keys", "replica", "draw", "archive", "trie"},
+			Layer: Engine, May: []string{"types", "keys", "replica", "draw", "archive", "trie", "consensus"},
 			Modules: []string{xSync},
 		},
 		"validate": {
 			Layer: Engine, May: []string{"types", "settle", "draw", "replica", "keys", "consensus"},
 			Modules: []string{xSync},
 		},
-		"logbook": {Layer: Engine, May: []string{"types", "settle", "keys", "replica"}, Modules: []string{xSync}},
+		"logbook": {Layer: Engine, May: []string{"types", "settle", "keys", "replica", "consensus"}, Modules: []string{xSync}},
 		"chat":    {Layer: Engine, May: []string{"types", "keys"}, Modules: []string{xSync}},
 		"index":   {Layer: Engine, May: []string{"types"}, Modules: []string{xSync}},
 
 		"node": {Layer: Wiring, May: everything, Modules: []string{xSync}},
 
 		"api":         {Layer: Edge, May: []string{"types"}, Modules: []string{"github.com/danielgtaylor/huma/v2"}},
-		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys"}, Modules: []string{xSync, xTime}},
+		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys", "replica"}, Modules: []string{xSync, xTime}},
 		"sim":         {Layer: Edge, May: everything, Modules: []string{xSync}},
 		"cmd/staddle": {Layer: Edge, May: everything, Modules: []string{"github.com/spf13", "golang.org/x/term", xSync}},
 
