@@ -44,6 +44,9 @@ func (c *Chain) early(b *types.Block) (bool, Outcome, error) {
 	if b.Header.Chain != c.id {
 		return true, Orphan, fmt.Errorf("block of chain %s, this is %s", b.Header.Chain.Short(), c.id.Short())
 	}
+	if a := c.cfg.Anchor; a.Root.Defined() && b.Header.Height == a.Height && b.Name != a.Root {
+		return true, Orphan, &consensus.Invalid{Why: fmt.Errorf("block %d is %s, the invite names %s", a.Height, b.Name, a.Root)}
+	}
 	_, ok, err := c.store.Get(table, keyBlock+b.Name.KeyString())
 	if err != nil || ok {
 		return true, Known, err

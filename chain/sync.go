@@ -22,6 +22,7 @@ const (
 	askNodes            // [2, chain, [cid, ..]] -> [bytes, ..], empty where not held
 	tellBlock           // [3, chain, block] -> []
 	tellTx              // [4, chain, transaction] -> []
+	askGenesis          // [5, chain] -> genesis
 )
 
 // Limits of the protocol.
@@ -45,16 +46,16 @@ func (c *Chain) request(op int, fields int) *types.Encoder {
 func (c *Chain) answer(ctx context.Context, from types.Account, raw []byte) ([]byte, error) {
 	d := types.NewDecoder(raw)
 	fields := d.Array(8)
-	op := int(d.Limit(tellTx))
+	op := int(d.Limit(askGenesis))
 	if chain := d.Hash(); d.Err() == nil && chain != c.id {
 		return nil, fmt.Errorf("request for chain %s, this is %s", chain.Short(), c.id.Short())
 	}
-	want := [...]int{askTip: 2, askAncestors: 4, askNodes: 3, tellBlock: 3, tellTx: 3}
+	want := [...]int{askTip: 2, askAncestors: 4, askNodes: 3, tellBlock: 3, tellTx: 3, askGenesis: 2}
 	if d.Err() == nil && fields != want[op] {
 		d.Fail("request %d with %d fields, want %d", op, fields, want[op])
 	}
 	serve := [...]func(context.Context, types.Account, *types.Decoder) ([]byte, error){
-		askTip: c.giveTip, askAncestors: c.giveAncestors, askNodes: c.giveNodes, tellBlock: c.hearBlock, tellTx: c.hearTx,
+		askTip: c.giveTip, askAncestors: c.giveAncestors, askNodes: c.giveNodes, tellBlock: c.hearBlock, tellTx: c.hearTx, askGenesis: c.giveGenesis,
 	}
 	if err := d.Err(); err != nil {
 		return nil, err
@@ -69,6 +70,33 @@ func (c *Chain) giveTip(_ context.Context, _ types.Account, d *types.Decoder) ([
 	tip := *c.Tip()
 	tip.Txs = nil
 	return types.Marshal(&tip), nil
+}
+
+func (c *Chain) giveGenesis(_ context.Context, _ types.Account, d *types.Decoder) ([]byte, error) {
+	if err := d.End(); err != nil {
+		return nil, err
+	}
+	return types.Marshal(&c.gen), nil
+}
+
+// FetchGenesis asks a peer how a community began; the answer must have the id.
+func FetchGenesis(ctx context.Context, net Net, from types.Account, id types.ChainID) (*types.Genesis, error) {
+	var e types.Encoder
+	e.Array(2)
+	e.Uint(askGenesis)
+	e.Bytes(id[:])
+	raw, err := net.Request(ctx, from, Protocol, e.Data(), maxAnswer)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for the genesis: %w", from.Short(), err)
+	}
+	g := new(types.Genesis)
+	if err := types.Unmarshal(raw, g); err != nil {
+		return nil, fmt.Errorf("genesis from %s: %w", from.Short(), err)
+	}
+	if have := g.Chain(); have != id {
+		return nil, fmt.Errorf("genesis from %s has chain id %s, want %s", from.Short(), have.Short(), id.Short())
+	}
+	return g, nil
 }
 
 func (c *Chain) giveAncestors(_ context.Context, _ types.Account, d *types.Decoder) ([]byte, error) {

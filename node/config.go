@@ -1,0 +1,47 @@
+// Package node joins adapters and engines into one running daemon: it opens the
+// store, the keys and the network, starts the community's engines when there is a
+// community, and closes everything in the reverse order. It is the only package
+// that knows all of them; nothing here decides anything about money, hosting or
+// content.
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/staddle/staddle/types"
+)
+
+// Config is all that a node is told. The zero value with a Home works.
+type Config struct {
+	Home     string   // directory of everything this node owns
+	Listen   []string // multiaddrs; empty: every address, a port of the system's choice
+	Gateway  string   // host:port of the peer-facing HTTPS; empty: loopback, any port
+	DHT      string   // host:port of the DHT's UDP socket; empty: none
+	Seeds    []string // host:port of DHT nodes to begin with
+	Quota    int64    // bytes of the store; 0: a tenth of the free disk
+	MDNS     bool     // look for peers on the local network
+	PortMap  bool     // ask the router for a port
+	Mine     bool     // extend the chain when it is this account's turn
+	MaxPrice string   // coins a GB for downloads, at most; empty: four times the epoch's price
+	Report   func(format string, args ...any) // one line an event; nil: silent
+}
+
+func (c *Config) report(format string, args ...any) {
+	if c.Report != nil {
+		c.Report(format, args...)
+	}
+}
+
+func (c *Config) check() error {
+	if c.Home == "" {
+		return fmt.Errorf("a node needs a home directory")
+	}
+	if c.Quota < 0 {
+		return fmt.Errorf("quota of %d bytes", c.Quota)
+	}
+	return nil
+}
+
+// clock is the wall clock in the unit of the chain (T1).
+func clock() types.Millis { return types.Millis(time.Now().UnixMilli()) }
