@@ -1,0 +1,169 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/types"
+)
+
+// Bounds of work on an index.
+const (
+	window   = 256     // pieces that are looked up, fetched or checked together
+	reopenAt = 1 << 16 // look-ups after which the index is opened again, to free what it has cached
+)
+
+// dataset is one dataset in the hands of one job. It belongs to one goroutine.
+type dataset struct {
+	l      *Library
+	ctx    context.Context
+	watch  Watch
+	id     types.DatasetID
+	held   Held
+	index  *archive.Index
+	looked int
+}
+
+// open finds the description of a dataset, here or at the source.
+func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) {
+	ref, err := l.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataset{l: l, ctx: ctx, watch: w, id: ref.Dataset}
+	d.held, err = l.Held(d.id)
+	if errors.Is(err, ErrNotHeld) {
+		d.held, err = d.ask()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v := d.held.Attachment.Visibility; v != types.VisibilityPublic {
+		return nil, fmt.Errorf("visibility %v: %w: only public", v, ErrNotYet)
+	}
+	return d, d.openIndex()
+}
+
+// ask lets the source describe the dataset. What it says beyond the index root
+// is checked when the dataset is read.
+func (d *dataset) ask() (Held, error) {
+	a, err := d.l.Source.Attachment(d.ctx, d.id)
+	if err == nil && a.Dataset() != d.id {
+		err = &BadError{"description of " + Ref{Dataset: d.id}.String(), fmt.Errorf("it describes %s", a.Dataset().Short())}
+	}
+	return Held{Attachment: a, Added: d.l.Now()}, err
+}
+
+func (d *dataset) size() int64 { return int64(d.held.Attachment.Size) }
+
+func (d *dataset) openIndex() (err error) {
+	for {
+		d.index, err = archive.OpenIndex(d.l.State, d.held.Attachment.Index, d.held.Attachment.Pieces)
+		gap, missing := isMissing(err)
+		if !missing {
+			return err
+		}
+		if err := d.fetchNodes([]cid.Cid{gap}); err != nil {
+			return err
+		}
+	}
+}
+
+// fetchNodes gets blocks from the source and saves them.
+func (d *dataset) fetchNodes(want []cid.Cid) error {
+	got, err := d.l.Source.Nodes(d.ctx, d.id, want)
+	if err != nil {
+		return err
+	}
+	byCID := make(map[cid.Cid]types.Node, len(got))
+	for _, n := range got {
+		byCID[n.CID] = n
+	}
+	nodes := make([]types.Node, len(want))
+	for i, c := range want {
+		n, ok := byCID[c]
+		if !ok {
+			return &NotHeld{"block " + c.String()}
+		}
+		if types.Digest(types.RawCID(n.Bytes)) != types.Digest(c) {
+			return &BadError{"block " + c.String(), errors.New("the source gave other bytes")}
+		}
+		nodes[i] = n
+	}
+	return d.l.State.Save(nodes, nil)
+}
+
+// digests gives the digests of count pieces from first, at most window.
+func (d *dataset) digests(first, count uint32) ([]types.Hash, error) {
+	if d.looked += int(count); d.looked > reopenAt {
+		d.looked = 0
+		if err := d.openIndex(); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		gaps, err := d.index.Missing(first, count)
+		if err != nil {
+			return nil, err
+		}
+		if len(gaps) == 0 {
+			break
+		}
+		if err := d.fetchNodes(gaps); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]types.Hash, count)
+	for i := range out {
+		var err error
+		if out[i], err = d.index.Piece(first + uint32(i)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// span is a run of pieces.
+type span struct{ first, count uint32 }
+
+func (d *dataset) whole() []span { return []span{{1, d.held.Attachment.Pieces}} }
+
+// each calls fn with the digests of runs of at most window pieces.
+func (d *dataset) each(spans []span, fn func(first uint32, digests []types.Hash) error) error {
+	for _, s := range spans {
+		for s.count > 0 {
+			if d.ctx.Err() != nil {
+				return context.Cause(d.ctx)
+			}
+			n := min(s.count, window)
+			digests, err := d.digests(s.first, n)
+			if err != nil {
+				return err
+			}
+			if err := fn(s.first, digests); err != nil {
+				return err
+			}
+			s.first, s.count = s.first+n, s.count-n
+		}
+	}
+	return nil
+}
+
+// reader opens the table of contents.
+func (d *dataset) reader() (*archive.Reader, error) {
+	r, err := archive.Open(&tgz{d: d}, d.size(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("open dataset %s: %w", d.id.Short(), err)
+	}
+	if d.held.TOC.IsZero() {
+		d.held.TOC = r.TOCDigest()
+	}
+	if d.held.TOC != r.TOCDigest() {
+		err = &BadError{"table of contents", fmt.Errorf("hashes to %s, want %s", r.TOCDigest().Short(), d.held.TOC.Short())}
+	}
+	return r, err
+}

@@ -1,0 +1,161 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/staddle/staddle/archive"
+)
+
+// Bounds of the pipeline.
+const (
+	inFlight    = 64 << 20 // bytes of members that are planned and not yet assembled
+	stepsAhead  = 512      // of those members
+	largeMember = 64 << 10 // bytes from which buffers are used again
+)
+
+// pipeline packs a folder on all cores: one goroutine plans, several make
+// members, one puts them together in the planner's order. So the bytes do not
+// depend on the number of cores.
+type pipeline struct {
+	planner   *archive.Planner
+	assembler *archive.Assembler
+	fsys      fs.FS
+	warned    []archive.Warning // by the planner since its last member
+
+	held  *semaphore.Weighted
+	steps chan *step  // in order, for the assembler
+	work  chan *step  // for whoever is free
+	free  chan []byte // buffers of large members
+}
+
+// step is one member on its way.
+type step struct {
+	member archive.Member
+	warned []archive.Warning // what the planner said before it
+	weight int64
+	made   chan archive.Packed // holds one
+}
+
+// pack is archive.Pack, spread over the cores.
+func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink) (archive.Manifest, error) {
+	p := &pipeline{
+		fsys: fsys, held: semaphore.NewWeighted(inFlight),
+		steps: make(chan *step, stepsAhead), work: make(chan *step), free: make(chan []byte, runtime.GOMAXPROCS(0)+2),
+	}
+	var err error
+	if p.assembler, err = archive.NewAssembler(o, sink); err != nil {
+		return archive.Manifest{}, err
+	}
+	o.Warn = func(w archive.Warning) { p.warned = append(p.warned, w) }
+	if p.planner, err = archive.NewPlanner(fsys, o); err != nil {
+		return archive.Manifest{}, err
+	}
+	if err := p.run(ctx); err != nil {
+		return archive.Manifest{}, err
+	}
+	for _, w := range p.warned {
+		p.assembler.Warn(w)
+	}
+	return p.assembler.Finish()
+}
+
+func (p *pipeline) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.plan(ctx) })
+	for range runtime.GOMAXPROCS(0) {
+		g.Go(func() error { return p.compress() })
+	}
+	g.Go(func() error { return p.assemble(ctx) })
+	return g.Wait()
+}
+
+// plan sends members to both channels until there are no more.
+func (p *pipeline) plan(ctx context.Context) error {
+	defer close(p.work)
+	defer close(p.steps)
+	for {
+		m, err := p.planner.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		// A small file's bytes are in memory besides those of its member.
+		s := &step{member: m, weight: min(2*(m.Size+m.Pad)+4096, inFlight), made: make(chan archive.Packed, 1)}
+		s.warned, p.warned = p.warned, nil
+		if err := p.held.Acquire(ctx, s.weight); err != nil {
+			return context.Cause(ctx)
+		}
+		for _, to := range []chan *step{p.steps, p.work} {
+			select {
+			case to <- s:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// compress makes members until there are no more.
+func (p *pipeline) compress() error {
+	c := archive.NewCompressor(p.fsys)
+	defer c.Close()
+	for s := range p.work {
+		packed, err := c.Compress(p.buffer(s), s.member)
+		if err != nil {
+			return err
+		}
+		s.made <- packed
+	}
+	return nil
+}
+
+func (p *pipeline) buffer(s *step) []byte {
+	if s.member.Size < largeMember {
+		return nil
+	}
+	select {
+	case b := <-p.free:
+		return b[:0]
+	default:
+		return nil
+	}
+}
+
+// assemble takes members in order as they are made.
+func (p *pipeline) assemble(ctx context.Context) error {
+	for s := range p.steps {
+		for _, w := range s.warned {
+			p.assembler.Warn(w)
+		}
+		select {
+		case packed := <-s.made:
+			if err := p.assembler.Add(s.member, packed); err != nil {
+				return err
+			}
+			p.recycle(packed.Bytes)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		p.held.Release(s.weight)
+	}
+	return context.Cause(ctx)
+}
+
+func (p *pipeline) recycle(b []byte) {
+	if cap(b) < largeMember {
+		return
+	}
+	select {
+	case p.free <- b:
+	default:
+	}
+}

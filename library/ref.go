@@ -1,0 +1,126 @@
+package library
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/types"
+)
+
+// Scheme begins a full reference.
+const Scheme = "staddle:"
+
+// Ref names a dataset, or a file or directory in it.
+type Ref struct {
+	Dataset types.DatasetID // zero when Name is set
+	Name    string          // of a dataset held here
+	Path    string          // in the dataset; "" is all of it
+}
+
+// ParseRef reads staddle:ROOT[/path], ROOT[/path] or NAME[/path], where ROOT is
+// the CID of the index or its digest as 64 hex digits. The path is cleaned and
+// cannot lead out. Errors wrap ErrAmbiguous when s is none of these.
+func ParseRef(s string) (Ref, error) {
+	rest, full := strings.CutPrefix(s, Scheme)
+	head, tail, _ := strings.Cut(rest, "/")
+	p, err := refPath(tail)
+	if err != nil {
+		return Ref{}, fmt.Errorf("reference %q: %w", clip(s), err)
+	}
+	id, isRoot, err := parseRoot(head)
+	switch {
+	case err != nil:
+		return Ref{}, fmt.Errorf("reference %q: %w", clip(s), err)
+	case isRoot:
+		return Ref{Dataset: id, Path: p}, nil
+	case full:
+		return Ref{}, fmt.Errorf("%q: %w: after %s comes the root of a dataset", clip(s), ErrAmbiguous, Scheme)
+	}
+	if err := CheckName(head); err != nil {
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
+	}
+	return Ref{Name: head, Path: p}, nil
+}
+
+// parseRoot reads a root; false when s looks like none.
+func parseRoot(s string) (types.DatasetID, bool, error) {
+	if len(s) == 2*types.HashSize {
+		if id, err := types.ParseHash(strings.ToLower(s)); err == nil && !id.IsZero() {
+			return id, true, nil
+		}
+	}
+	if len(s) < 40 || len(s) > 128 {
+		return types.DatasetID{}, false, nil
+	}
+	c, err := cid.Decode(s)
+	if err != nil {
+		return types.DatasetID{}, false, nil // a name may be as long
+	}
+	if _, err := types.ParseCIDBytes(c.Bytes()); err != nil {
+		return types.DatasetID{}, false, err
+	}
+	if c.Prefix().Codec != cid.DagCBOR {
+		return types.DatasetID{}, false, fmt.Errorf("%w: is a piece or a UnixFS root, not the root of a dataset", ErrAmbiguous)
+	}
+	return types.Digest(c), true, nil
+}
+
+func refPath(tail string) (string, error) {
+	p := path.Clean("/" + tail)[1:]
+	if p == "" {
+		return "", nil
+	}
+	if !fs.ValidPath(p) || strings.ContainsRune(p, 0) {
+		return "", fmt.Errorf("path %q is not clean UTF-8", clip(tail))
+	}
+	for part := range strings.SplitSeq(tail, "/") {
+		if part == ".." {
+			return "", fmt.Errorf("path %q holds ..", clip(tail))
+		}
+	}
+	return p, nil
+}
+
+// CheckName says why a dataset cannot have that name: it is empty, longer than
+// types.MaxName bytes, not UTF-8, holds a slash or a zero byte, or begins like a
+// full reference.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("empty name")
+	case len(name) > types.MaxName:
+		return fmt.Errorf("name of %d bytes above limit %d", len(name), types.MaxName)
+	case !utf8.ValidString(name) || strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("name %q is not UTF-8 without slash and zero byte", clip(name))
+	case strings.HasPrefix(name, Scheme):
+		return fmt.Errorf("name %q begins with %s", clip(name), Scheme)
+	}
+	return nil
+}
+
+// Root is the reference's dataset as the CID of its index.
+func (r Ref) Root() cid.Cid { return types.NodeCIDOf(r.Dataset) }
+
+// String is the full reference; with a Name only, that name.
+func (r Ref) String() string {
+	s := r.Name
+	if s == "" {
+		s = Scheme + r.Root().String()
+	}
+	if r.Path != "" {
+		s += "/" + r.Path
+	}
+	return s
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
