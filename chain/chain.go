@@ -44,7 +44,7 @@ type Config struct {
 	Signer keys.Signer         // of the account that mines and sends here
 	Clock  func() types.Millis // wall clock
 	Mine   bool
-	Anchor types.Cursor        // a fork without this block is not followed (C7); without root: none
+	Anchor types.Cursor                     // a fork without this block is not followed (C7); without root: none
 	Report func(format string, args ...any) // one line an event that a person could act on; nil: silent
 }
 

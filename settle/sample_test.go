@@ -69,10 +69,12 @@ func sampleAddress(kind string, i int) (a types.Address) {
 type endless struct {
 	pattern []byte
 	left    int
+	atEnd   func()
 }
 
 func (e *endless) Read(b []byte) (int, error) {
 	if e.left <= 0 {
+		e.atEnd()
 		return 0, io.EOF
 	}
 	n := copy(b, e.pattern)

@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 
@@ -22,16 +23,36 @@ var hexValue = [256]uint8{
 	'a': 11, 'b': 12, 'c': 13, 'd': 14, 'e': 15, 'f': 16,
 }
 
-// unhex decodes lower-case hex of exactly twice the length of dst.
+// unhex decodes lower-case hex of exactly twice the length of dst, eight digits
+// at a time: this is most of the work of reading a log.
 func unhex(dst, src []byte) bool {
-	var bad uint8
 	src = src[:2*len(dst)]
+	var bad uint64
+	for len(dst) >= 4 {
+		word, wrong := unhexWord(binary.LittleEndian.Uint64(src))
+		bad |= wrong
+		binary.LittleEndian.PutUint32(dst, word)
+		dst, src = dst[4:], src[8:]
+	}
 	for i := range dst {
 		hi, lo := hexValue[src[2*i]]-1, hexValue[src[2*i+1]]-1
-		bad |= hi | lo // an unknown digit is 0xff
+		bad |= uint64(hi|lo) & 0xf0 // an unknown digit is 0xff
 		dst[i] = hi<<4 | lo&15
 	}
-	return bad < 16
+	return bad == 0
+}
+
+// unhexWord decodes eight digits, the first in the lowest byte. wrong is not zero
+// when one of them is no digit: its value does not lead back to it.
+func unhexWord(x uint64) (word uint32, wrong uint64) {
+	const each = 0x0101010101010101 // times a byte: that byte in all eight places
+	letters := x >> 6 & each        // 1 where the digit is a letter
+	v := x&(15*each) + 9*letters
+	above9 := (v + 6*each) >> 4 & each
+	wrong = x ^ (v + '0'*each + ('a'-'9'-1)*above9) | v&(0xf0*each)
+	v = (v<<4 | v>>8) & 0x00ff00ff00ff00ff
+	v = (v | v>>8) & 0x0000ffff0000ffff
+	return uint32(v | v>>16), wrong
 }
 
 // scanner reads one canonical line from left to right. The first failure sticks:

@@ -184,6 +184,42 @@ func TestGroup(t *testing.T) {
 	})
 }
 
+// TestReleaseOfMany takes the steps that release a large owner.
+func TestReleaseOfMany(t *testing.T) {
+	s, err := Memory(Options{SegmentSize: leastSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 17*releaseStep + 1
+	for _, owner := range []string{"a", "aa"} {
+		res := reserve(t, s, owner, 8*n)
+		for i := range uint64(n) {
+			if _, err := res.PutLazy(types.Be64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := res.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int64{n, 0} {
+		owner := "a"
+		if want == 0 {
+			owner = "aa"
+		}
+		if err := errors.Join(s.Pieces().Release(owner), s.Compact()); err != nil {
+			t.Fatal(err)
+		}
+		if use, err := s.Usage(); err != nil || use.Count != want || use.Live != 8*want || use.Dead != 0 {
+			t.Fatalf("%+v %v, want %d pieces", use, err, want)
+		}
+	}
+	noProblems(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCloseWaits: calls in progress end, later ones are refused.
 func TestCloseWaits(t *testing.T) {
 	s, err := Memory(Options{})

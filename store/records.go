@@ -316,8 +316,11 @@ func (r *records) touch(s *segment) {
 // refer makes g's owner an owner of the record.
 func (r *records) refer(g *grant, i id) error {
 	e, ok, err := r.index.entry(i)
-	if err != nil || !ok {
-		return fmt.Errorf("refer to %s %s: %w", kindName(i.kind), i.key.Short(), errors.Join(err, errIf(!ok, ErrAbsent)))
+	if err != nil {
+		return err
+	}
+	if !ok { // placed a moment ago under the same lock
+		return &CorruptError{What: kindName(i.kind), Key: i.key, Reason: "its index row vanished"}
 	}
 	if e.refs == math.MaxUint32 {
 		return fmt.Errorf("%s %s has %d owners", kindName(i.kind), i.key.Short(), e.refs)
@@ -333,13 +336,6 @@ func (r *records) refer(g *grant, i id) error {
 		return err
 	}
 	g.made = append(g.made, i.key)
-	return nil
-}
-
-func errIf(cond bool, err error) error {
-	if cond {
-		return err
-	}
 	return nil
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -232,6 +231,3 @@ func (p *Replicas) Lots(fn func(types.LotID) error) error {
 		}
 	}
 }
-
-// String shows the bits in hex, bit 0 in the lowest bit of the first byte.
-func (b Bitmap) String() string { return hex.EncodeToString(b[:]) }
