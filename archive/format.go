@@ -30,15 +30,14 @@ const (
 	// AlignedSize is the least size of a file whose payload starts a piece (G4).
 	AlignedSize = 4194304
 
-	storedBlock   = 65531 // payload bytes of a stored block; 65,536 with its head
-	blockHead     = 5     // bytes before them
-	gzipHead      = 10    // bytes of a gzip header without extra field
-	gzipTail      = 8     // CRC-32 and length
-	minPadding    = gzipHead + 2 + 4 + blockHead + gzipTail
-	maxPadding    = 65535
-	deflateLevel  = 6
-	tarBlock      = 512
-	blocksAMember = StoredMember / (storedBlock + blockHead)
+	storedBlock  = 65531 // payload bytes of a stored block; 65,536 with its head
+	blockHead    = 5     // bytes before them
+	gzipHead     = 10    // bytes of a gzip header without extra field
+	gzipTail     = 8     // CRC-32 and length
+	minPadding   = gzipHead + 2 + 4 + blockHead + gzipTail
+	maxPadding   = 65535
+	deflateLevel = 6
+	tarBlock     = 512
 )
 
 // appendGzipHead appends the fixed header: no time, no name, unknown system.
