@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/library"
+)
+
+func (a *app) lsCommand() *cobra.Command {
+	var list listing
+	c := &cobra.Command{
+		Use: "ls [REF[/path]]", Short: "list what is held, or what a dataset holds", Args: cobra.MaximumNArgs(1),
+		Example: "  staddle ls --offline\n  staddle ls films/summer --offline",
+		RunE: func(c *cobra.Command, args []string) error {
+			err := a.needDaemon()
+			if err == nil && len(args) > 0 {
+				list.ref, err = library.ParseRef(args[0])
+			}
+			if err != nil {
+				return err
+			}
+			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
+				if len(args) == 0 {
+					return a.listDatasets(l)
+				}
+				return a.listEntries(ctx, l, list)
+			})
+		},
+	}
+	c.Flags().BoolVarP(&list.recursive, "recursive", "R", false, "all that is below, with whole paths")
+	return c
+}
+
+func (a *app) listDatasets(l *local) error {
+	all, err := l.Datasets()
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := a.listDataset(&all[i]); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		return a.emit(struct {
+			head
+			Count int `json:"count"`
+		}{summary, len(all)})
+	}
+	if len(all) == 0 {
+		a.note("nothing is held here yet; next: staddle put FOLDER")
+	}
+	return nil
+}
+
+func (a *app) listDataset(h *library.Held) error {
+	at := &h.Attachment
+	ref := library.Ref{Dataset: at.Dataset()}.String()
+	if a.json {
+		return a.emit(struct {
+			head
+			Ref    string `json:"ref"`
+			Name   string `json:"name"`
+			Size   uint64 `json:"size"`
+			Pieces uint32 `json:"pieces"`
+			Whole  bool   `json:"whole"`
+			Added  int64  `json:"added_ms"`
+		}{item, ref, at.Name, at.Size, at.Pieces, h.Whole, int64(h.Added)})
+	}
+	state := "whole"
+	if !h.Whole {
+		state = "part"
+	}
+	if a.isTerminal(a.stdout) {
+		ref = library.Scheme + shortRoot(ref[len(library.Scheme):])
+	}
+	added := time.UnixMilli(int64(h.Added)).Format("2006-01-02 15:04")
+	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), state, added, safe(at.Name))
+	return err
+}
+
+// shortRoot is enough of a root to tell it from others by eye.
+func shortRoot(s string) string { return s[:8] + "…" + s[len(s)-5:] }
+
+// listing says which entries to show.
+type listing struct {
+	ref       library.Ref
+	recursive bool
+}
+
+func (a *app) listEntries(ctx context.Context, l *local, list listing) error {
+	count := 0
+	show := func(e archive.Entry) error { count++; return a.listEntry(e) }
+	if err := list.each(ctx, l, show); err != nil || !a.json {
+		return err
+	}
+	return a.emit(struct {
+		head
+		Count int `json:"count"`
+	}{summary, count})
+}
+
+func (list listing) each(ctx context.Context, l *local, show func(archive.Entry) error) error {
+	if list.recursive {
+		return l.ListAll(ctx, list.ref, show)
+	}
+	found, err := l.List(ctx, list.ref)
+	if err != nil {
+		return err
+	}
+	for _, e := range found {
+		if err := show(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) listEntry(e archive.Entry) error {
+	if a.json {
+		return a.emit(struct {
+			head
+			Path  string `json:"path"`
+			Kind  string `json:"kind"`
+			Mode  string `json:"mode"`
+			Size  int64  `json:"size"`
+			MTime int64  `json:"mtime"`
+			Link  string `json:"link,omitempty"`
+		}{item, e.Name, kindOf(e.Type), fmt.Sprintf("%04o", e.Mode), e.Size, e.ModTime, e.Link})
+	}
+	mode, name := e.Mode, safe(e.Name)
+	switch e.Type {
+	case archive.Dir:
+		mode, name = mode|fs.ModeDir, name+"/"
+	case archive.Symlink:
+		mode, name = mode|fs.ModeSymlink, name+" -> "+safe(e.Link)
+	}
+	when := time.Unix(e.ModTime, 0).Format("2006-01-02 15:04")
+	_, err := fmt.Fprintf(a.stdout, "%s  %12d  %s  %s\n", mode, e.Size, when, name)
+	return err
+}
+
+func kindOf(t archive.Type) string {
+	switch t {
+	case archive.Dir:
+		return "dir"
+	case archive.Symlink:
+		return "symlink"
+	}
+	return "file"
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/types"
+)
+
+type putFlags struct {
+	name        string
+	visibility  string
+	strict      bool
+	rangePieces int
+}
+
+func (a *app) putCommand() *cobra.Command {
+	var f putFlags
+	c := &cobra.Command{
+		Use: "put PATH", Short: "publish a folder or a file; prints its reference", Args: cobra.ExactArgs(1),
+		Example: "  staddle put ~/films --offline",
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(c)
+			if err == nil {
+				err = a.needDaemon()
+			}
+			if err != nil {
+				return err
+			}
+			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error { return a.put(ctx, l, args[0], o) })
+		},
+	}
+	c.Flags().StringVar(&f.name, "name", "", "name of the dataset (default: the folder's)")
+	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public (only public yet)")
+	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
+	c.Flags().IntVar(&f.rangePieces, "range-pieces", 0, "most pieces of a range, 4 to 256")
+	_ = c.Flags().MarkHidden("range-pieces") // the flag is defined one line above
+	return c
+}
+
+func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
+	o := library.PutOptions{Name: f.name, Strict: f.strict, RangePieces: f.rangePieces}
+	for _, v := range []types.Visibility{types.VisibilityMe, types.VisibilityMembers, types.VisibilityPublic} {
+		if v.String() == f.visibility {
+			o.Visibility = v
+			return o, nil
+		}
+	}
+	return o, usage(c, "--visibility %q is none of me, members, public", f.visibility)
+}
+
+func (a *app) put(ctx context.Context, l *local, path string, o library.PutOptions) error {
+	m := a.meter()
+	p, err := l.Put(ctx, path, o, m.watch())
+	m.end()
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(putSummary(&p))
+	}
+	what := "stored"
+	if p.Repeated {
+		what = "unchanged"
+	}
+	mf := &p.Manifest
+	a.note("%s  %s  %s of %s and %s as %s in %s", what, safe(p.Attachment.Name), bytesText(mf.Content),
+		counted(mf.Files, "file"), counted(mf.Dirs, "directory"), bytesText(p.Attachment.Size), counted(uint64(mf.Pieces), "piece"))
+	ref := p.Ref()
+	_, err = fmt.Fprintln(a.stdout, ref.String())
+	return err
+}
+
+func putSummary(p *library.Published) any {
+	m := &p.Manifest
+	ref := p.Ref()
+	return struct {
+		head
+		Ref      string `json:"ref"`
+		Name     string `json:"name"`
+		UnixFS   string `json:"unixfs"`
+		Size     uint64 `json:"size"`
+		Pieces   uint32 `json:"pieces"`
+		Ranges   int    `json:"ranges"`
+		Files    uint64 `json:"files"`
+		Dirs     uint64 `json:"dirs"`
+		Symlinks uint64 `json:"symlinks"`
+		Content  uint64 `json:"content"`
+		Stored   int64  `json:"stored"`
+		Warnings uint64 `json:"warnings"`
+		Repeated bool   `json:"repeated"`
+	}{
+		summary, ref.String(), m.Name, m.UnixFS.String(), m.Size, m.Pieces, len(m.Ranges),
+		m.Files, m.Dirs, m.Symlinks, m.Content, p.Stored, m.Warnings, p.Repeated,
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/library"
+)
+
+func (a *app) rmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm REF", Short: "let go of a dataset held here", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ref, err := library.ParseRef(args[0])
+			if err == nil && ref.Path != "" {
+				err = usage(c, "%s is a part of a dataset: only all of it can go", args[0])
+			}
+			if err == nil {
+				err = a.needDaemon()
+			}
+			if err != nil {
+				return err
+			}
+			return a.withLocal(c.Context(), func(_ context.Context, l *local) error { return a.remove(l, ref) })
+		},
+	}
+}
+
+func (a *app) remove(l *local, ref library.Ref) error {
+	ref, err := l.Resolve(ref)
+	if err != nil {
+		return err
+	}
+	at, err := l.Attachment(ref.Dataset)
+	if err != nil {
+		return err
+	}
+	if err := a.confirm(fmt.Sprintf("remove %s (%s)?", safe(at.Name), bytesText(at.Size))); err != nil {
+		return err
+	}
+	if err := l.Remove(ref); err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(struct {
+			head
+			Ref string `json:"ref"`
+		}{summary, ref.String()})
+	}
+	a.note("removed  %s", safe(at.Name))
+	return nil
+}
