@@ -276,9 +276,6 @@ func (c *core) conclude(now time.Time, from netip.AddrPort, m message) {
 
 // welcome enters a node that has just answered.
 func (c *core) welcome(now time.Time, n Contact, m message) {
-	if m.readOnly {
-		return
-	}
 	if token, ok := m.body.Get("token").Bytes(); ok && len(token) > 0 && len(token) <= maxForeignToken {
 		c.keepToken(now, n.Addr, token)
 	}

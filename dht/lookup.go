@@ -35,6 +35,7 @@ type candidate struct {
 	node  Contact // a zero ID = a door whose id is not known yet
 	state progress
 	token []byte
+	taken bool // by takers
 }
 
 // lookup walks towards a target (BEP 5): it asks the nearest nodes it knows for
@@ -52,6 +53,7 @@ type lookup struct {
 	active     int          // asked and not slow
 	waiting    int          // slow
 	answers    int
+	wider      int // this many more than the 8 nearest
 	over       bool
 }
 
@@ -116,7 +118,7 @@ func (l *lookup) compare(a, b Contact) int {
 // step asks the next candidates, or ends the walk.
 func (l *lookup) step(now time.Time) {
 	counted := 0
-	for i := 0; i < len(l.candidates) && counted < k && !l.over; i++ {
+	for i := 0; i < len(l.candidates) && counted < k+l.wider && !l.over; i++ {
 		cand := l.candidates[i]
 		if cand.state == fresh {
 			if l.active >= alpha {
@@ -213,11 +215,20 @@ func (l *lookup) name(cand *candidate, id ID) {
 // stop ends the walk without calling end.
 func (l *lookup) stop() { l.over = true }
 
-// takers are the nodes that gave a token, nearest first: they can store.
+// widen goes on with an ended walk until the next eight have answered too.
+func (l *lookup) widen(now time.Time) {
+	l.wider += k
+	l.over = false
+	l.step(now)
+}
+
+// takers are the nodes that gave a token, nearest first: they can store. None
+// is named twice.
 func (l *lookup) takers() []*candidate {
 	var out []*candidate
 	for _, cand := range l.candidates {
-		if cand.state == answered && len(cand.token) > 0 {
+		if cand.state == answered && len(cand.token) > 0 && !cand.taken {
+			cand.taken = true
 			out = append(out, cand)
 		}
 	}

@@ -380,6 +380,21 @@ func TestNoBan(t *testing.T) {
 	}
 }
 
+// A whole /24 gets five times what one IP gets, all together ten times less
+// than its 250 addresses would.
+func TestSubnetLimit(t *testing.T) {
+	ts, passed := newTurnstile(Limits{}.withDefaults(true)), 0
+	for i := range 250 * 20 {
+		ip := netip.AddrFrom4([4]byte{60, 0, 0, byte(i % 250)})
+		if ts.query(simStart, netip.AddrPortFrom(ip, 1)) {
+			passed++
+		}
+	}
+	if passed != 300 {
+		t.Errorf("%d queries of one /24 passed at once, want 300", passed)
+	}
+}
+
 func TestRoundTrips(t *testing.T) {
 	var r roundTrips
 	if got := r.soft(); got != softMost {

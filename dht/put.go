@@ -32,8 +32,8 @@ type PutResult struct {
 }
 
 // putting is one put under way: a walk that collects tokens, then the item to
-// the eight nearest that gave one, and to the next eight if too few took it. A
-// newer item met on the walk ends it before anything is written.
+// the eight nearest that gave one, and after a wider walk to the next eight if
+// too few took it. A newer item met on the walk ends it before anything is written.
 type putting struct {
 	c       *core
 	item    Item
@@ -42,6 +42,8 @@ type putting struct {
 	takers  []*candidate // not tried yet
 	active  int
 	late    int
+	walking bool
+	widened bool
 	result  PutResult
 	refused *Error // the last; a conflict before all others
 	over    bool
@@ -59,6 +61,7 @@ func (c *core) put(now time.Time, it Item, cas *int64, deliver func(PutResult, e
 		// Nodes then send only what is newer than this.
 		p.lookup.args = bencode.Fields{"seq": bencode.OfInt(p.latest())}
 	}
+	p.walking = true
 	p.lookup.start(now, nil)
 	return p
 }
@@ -92,24 +95,34 @@ func (p *putting) heard(now time.Time, _ Contact, body bencode.Value) {
 }
 
 func (p *putting) walked(now time.Time) {
+	p.walking = false
 	p.takers = p.lookup.takers()
 	p.step(now)
 }
 
-// step sends the next round, or ends the put.
+// step sends the next round; without takers left it looks once for more.
 func (p *putting) step(now time.Time) {
-	for p.active == 0 && p.result.Stored < enoughStored && p.result.Conflicts == 0 && len(p.takers) > 0 {
+	for p.active == 0 && p.tooFew() && len(p.takers) > 0 {
 		round := p.takers[:min(k, len(p.takers))]
 		p.takers = p.takers[len(round):]
 		for _, cand := range round {
 			p.send(now, cand)
 		}
 	}
-	if p.over || p.active > 0 || p.result.Stored == 0 && p.late > 0 {
+	if p.over || p.walking || p.active > 0 {
 		return
 	}
-	p.finish(now)
+	if p.tooFew() && !p.widened {
+		p.walking, p.widened = true, true
+		p.lookup.widen(now)
+		return
+	}
+	if p.result.Stored > 0 || p.late == 0 {
+		p.finish(now)
+	}
 }
+
+func (p *putting) tooFew() bool { return p.result.Stored < enoughStored && p.result.Conflicts == 0 }
 
 func (p *putting) send(now time.Time, to *candidate) {
 	late := false

@@ -444,6 +444,57 @@ func TestSimSurvivesDeaths(t *testing.T) {
 	}
 }
 
+// The nearest eight have no room, so the put goes on to the next eight.
+func TestSimPutWidens(t *testing.T) {
+	s := newSim(t, 10)
+	nodes := s.network(30, Config{Network: NetworkTag([]byte("sim"))})
+	it := immutable("crowded out")
+	putter, others := nodes[0], slices.Clone(nodes[1:])
+	slices.SortFunc(others, func(a, b *core) int { return compareDistance(it.Target(), a.id, b.id) })
+	for _, c := range others[:8] {
+		c.store.most.items = 0
+	}
+	if put := s.put(putter, it, nil); put.err != nil || put.result != (PutResult{it.Target(), 8, 16, 0}) {
+		t.Errorf("put %+v, %v; want 8 of 16", put.result, put.err)
+	}
+}
+
+// Copies of a mutable item arrive in any order, old ones among them.
+func TestMutableQuorum(t *testing.T) {
+	old, newer := mutable(t, 1, "", 1, "old"), mutable(t, 1, "", 2, "new")
+	for _, c := range []struct {
+		name string
+		hits []Item
+		seq  int64 // after the last hit; -1: goes on
+	}{
+		{"one copy goes on", []Item{newer}, -1},
+		{"two equal end it", []Item{newer, newer}, 2},
+		{"old and new go on", []Item{old, newer}, -1},
+		{"a late old one does not count", []Item{newer, old, old}, -1},
+		{"two of the newest", []Item{old, newer, newer}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := meet(t, Config{Bootstrap: []netip.AddrPort{simAddr(1)}})
+			seq := int64(-1)
+			g := s.c.get(s.now, wantOf(old), func(it Item, err error) { seq = it.Seq })
+			for _, it := range c.hits {
+				g.hit(s.now, it)
+			}
+			if seq != c.seq {
+				t.Fatalf("ended with seq %d, want %d", seq, c.seq)
+			}
+			s.c.wake(s.now.Add(settleTime - 1))
+			if seq != c.seq {
+				t.Fatalf("ended with seq %d before 300 ms", seq)
+			}
+			s.c.wake(s.now.Add(settleTime))
+			if seq < c.hits[0].Seq {
+				t.Errorf("after 300 ms: seq %d", seq)
+			}
+		})
+	}
+}
+
 func TestSimItemsExpire(t *testing.T) {
 	s := newSim(t, 9)
 	nodes := s.network(10, Config{Network: NetworkTag([]byte("sim"))})
