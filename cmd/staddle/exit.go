@@ -124,7 +124,7 @@ func (a *app) exit(err error) int {
 		return exitOK
 	}
 	r := reasonOf(err)
-	text := plain(err)
+	text := a.plain(err)
 	if a.verbose {
 		text = err.Error()
 	}
@@ -151,15 +151,15 @@ func (a *app) exit(err error) int {
 
 // plain is the innermost error that tells the whole story, without the path that
 // it came through the code.
-func plain(err error) string {
+func (a *app) plain(err error) string {
 	if f := new(failure); errors.As(err, &f) {
 		return f.Error()
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return "interrupted"
+		return "interrupted" + a.at
 	case errors.Is(err, context.DeadlineExceeded):
-		return "out of time"
+		return "out of time" + a.at
 	}
 	for _, as := range []func(error) error{
 		as[*library.NotHeld], as[*library.BadError], as[*store.QuotaError], as[*store.DiskError], as[*archive.Warning],

@@ -59,9 +59,7 @@ func (m *meter) watch() library.Watch {
 	if m.style == "bar" {
 		w.Warn = func(x archive.Warning) { m.clear(); m.a.warn(x) }
 	}
-	if m.style != "none" {
-		w.Progress = m.update
-	}
+	w.Progress = m.update
 	return w
 }
 
@@ -75,8 +73,10 @@ func (m *meter) update(p library.Progress) {
 		m.start()
 	}
 	m.last = p
+	m.a.at = fmt.Sprintf(" at %d%% of %s", m.percent(), m.phase)
 	m.measure(now)
 	switch m.style {
+	case "none":
 	case "bar":
 		if now.Sub(m.shown) >= frame {
 			m.shown = now

@@ -26,6 +26,9 @@ type app struct {
 	offline  bool
 	timeout  time.Duration
 	yes      bool
+
+	cancel context.CancelFunc // of --timeout; may be nil
+	at     string             // how far the job was when last seen
 }
 
 const rootLong = `Staddle lets a community share and preserve big data without a server. A folder
@@ -157,7 +160,8 @@ func (a *app) prepare(c *cobra.Command, _ []string) error {
 		return usage(c, "--timeout %v is below 0", a.timeout)
 	}
 	if a.timeout > 0 {
-		ctx, _ := context.WithTimeout(c.Context(), a.timeout) //nolint:govet // the process ends with the command
+		ctx, cancel := context.WithTimeout(c.Context(), a.timeout)
+		a.cancel = cancel
 		c.SetContext(ctx)
 	}
 	a.home = cmp.Or(a.home, a.env("STADDLE_HOME"))
