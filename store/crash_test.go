@@ -10,10 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/ipfs/go-cid"
 
 	"github.com/staddle/staddle/types"
@@ -418,4 +420,116 @@ func TestReleaseEndsAfterCrash(t *testing.T) {
 		t.Errorf("%+v %v", use, err)
 	}
 	noProblems(t, s)
+}
+
+// cutter takes a copy of the disk, as a power cut would leave it, before the
+// sync of the journal with a given number.
+type cutter struct {
+	disk *vfs.MemFS
+	mu   sync.Mutex
+	at   int // counts down; 0: not armed
+	left *vfs.MemFS
+}
+
+func (c *cutter) String() string { return "cut the power at a sync" }
+func (c *cutter) MaybeError(op errorfs.Op) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+	if c.at == 0 || !sync || !strings.HasSuffix(op.Path, ".log") {
+		return nil
+	}
+	if c.at--; c.at == 0 {
+		c.left = c.disk.CrashClone(vfs.CrashCloneCfg{})
+	}
+	return nil
+}
+
+func (c *cutter) arm(at int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
+
+// TestReleaseIsWhole: the power goes at each sync of a large release; afterwards
+// all is there or nothing.
+func TestReleaseIsWhole(t *testing.T) {
+	const n = 17*releaseStep + 1
+	outcomes := map[int64]int{}
+	for at := 1; ; at++ {
+		c := &cutter{disk: vfs.NewCrashableMem()}
+		s := mustOpen(t, "/d", Options{fs: errorfs.Wrap(c.disk, c), Margin: 1})
+		res := reserve(t, s, "a", 8*n)
+		for i := range uint64(n) {
+			if _, err := res.PutLazy(types.Be64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := res.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		c.arm(at)
+		if err := s.Pieces().Release("a"); err != nil {
+			t.Fatal(err)
+		}
+		c.arm(0)
+		if c.left == nil {
+			break // fewer syncs than that
+		}
+		s = mustOpen(t, "/d", Options{fs: c.left, Margin: 1})
+		use, err := s.Usage()
+		if err != nil || use.Count != 0 && use.Count != n {
+			t.Fatalf("power cut at sync %d leaves %d of %d pieces: %v", at, use.Count, n, err)
+		}
+		outcomes[use.Count]++
+		noProblems(t, s)
+	}
+	if outcomes[n] == 0 || outcomes[0] < 2 {
+		t.Fatalf("outcomes %v, want some before and some within", outcomes)
+	}
+}
+
+// TestAdoptedRecordIsSynced: a record found behind the last indexed one is only
+// in memory when the process alone died; it must reach the disk before a put
+// relies on it.
+func TestAdoptedRecordIsSynced(t *testing.T) {
+	var failing failWrites
+	disk := vfs.NewCrashableMem()
+	s, err := Open("/d", Options{fs: errorfs.Wrap(disk, &failing), Margin: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	putPiece(t, reserve(t, s, "a", 100), []byte("first"))
+	failing.set(errorfs.OpFileSyncData, errors.New("process dies here"))
+	if _, err := reserve(t, s, "a", 100).Put([]byte("second")); err == nil {
+		t.Fatal("acknowledged without a sync")
+	}
+	if s.Close() == nil {
+		t.Fatal("closed without a word")
+	}
+	s = mustOpen(t, "/d", Options{fs: disk, Margin: 1})
+	before, _ := s.Usage()
+	h := putPiece(t, reserve(t, s, "a", 100), []byte("second"))
+	if after, _ := s.Usage(); after.Disk != before.Disk || after.Count != 2 {
+		t.Fatalf("before %+v, after %+v", before, after)
+	}
+	s = mustOpen(t, "/d", Options{fs: disk.CrashClone(vfs.CrashCloneCfg{}), Margin: 1})
+	if _, err := s.Pieces().Get(h); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLazyIsBounded: lazy pieces do not pile up without end.
+func TestLazyIsBounded(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{Margin: 1})
+	res := reserve(t, s, "a", 1<<30)
+	start := s.records.sync.ended
+	for i := range uint64(lazyBytes/types.PieceSize + 8) {
+		if _, err := res.PutLazy(noise(1, i, types.PieceSize)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if syncs := s.records.sync.ended - start; syncs != 1 {
+		t.Fatalf("%d syncs, want 1", syncs)
+	}
 }
