@@ -79,6 +79,7 @@ var Staddle = Laws{
 		"market":    {Layer: Pure, May: []string{"types"}},
 		"settle":    {Layer: Pure, May: []string{"types", "draw"}},
 		"consensus": {Layer: Pure, May: []string{"types", "keys", "trie", "draw", "replica", "market"}},
+		"lines":     {Layer: Pure, May: []string{"types", "settle", "consensus"}},
 
 		"store": {
 			Layer: Adapter, May: []string{"types", "trie"},
@@ -105,17 +106,17 @@ var Staddle = Laws{
 			Modules: []string{xSync},
 		},
 		"validate": {
-			Layer: Engine, May: []string{"types", "settle", "draw", "replica", "keys", "consensus"},
+			Layer: Engine, May: []string{"types", "settle", "draw", "replica", "keys", "consensus", "lines"},
 			Modules: []string{xSync},
 		},
-		"logbook": {Layer: Engine, May: []string{"types", "settle", "keys", "replica", "consensus"}, Modules: []string{xSync}},
+		"logbook": {Layer: Engine, May: []string{"types", "settle", "keys", "replica", "consensus", "lines"}, Modules: []string{xSync}},
 		"chat":    {Layer: Engine, May: []string{"types", "keys"}, Modules: []string{xSync}},
 		"index":   {Layer: Engine, May: []string{"types"}, Modules: []string{xSync}},
 
 		"node": {Layer: Wiring, May: everything, Modules: []string{xSync}},
 
 		"api":         {Layer: Edge, May: []string{"types"}, Modules: []string{"github.com/danielgtaylor/huma/v2"}},
-		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys", "replica"}, Modules: []string{xSync, xTime}},
+		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys", "replica", "consensus", "lines"}, Modules: []string{xSync, xTime}},
 		"sim":         {Layer: Edge, May: everything, Modules: []string{xSync}},
 		"cmd/staddle": {Layer: Edge, May: everything, Modules: []string{"github.com/spf13", "golang.org/x/term", xSync}},
 
