@@ -522,7 +522,7 @@ func TestAdoptedRecordIsSynced(t *testing.T) {
 // TestLazyIsBounded: lazy pieces do not pile up without end.
 func TestLazyIsBounded(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), Options{Margin: 1})
-	res := reserve(t, s, "a", 1<<30)
+	res := reserve(t, s, "a", 2*lazyBytes)
 	start := s.records.sync.ended
 	for i := range uint64(lazyBytes/types.PieceSize + 8) {
 		if _, err := res.PutLazy(noise(1, i, types.PieceSize)); err != nil {
