@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"fmt"
 	"math/big"
 
 	"github.com/staddle/staddle/types"
@@ -224,4 +225,24 @@ func (s *state) backing(e types.Epoch, a types.Account) (sum types.Amount, err e
 		sum += p.Left
 	}
 	return sum, nil
+}
+
+// ResultRows reads all lines of a result, in order of addresses.
+func (v *View) ResultRows(c *types.Collation) ([]types.ResultLine, error) {
+	var res types.Result
+	if err := v.block(c.Result, &res); err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	var rows []types.ResultLine
+	for k := range res.Entries {
+		if !res.Entries[k].Bucket.Defined() {
+			continue
+		}
+		var b types.ResultBucket
+		if err := v.block(res.Entries[k].Bucket, &b); err != nil {
+			return nil, fmt.Errorf("read bucket %d: %w", k, err)
+		}
+		rows = append(rows, b.Lines...)
+	}
+	return rows, nil
 }
