@@ -65,7 +65,7 @@ func (a *acknowledged) check(t *testing.T, s *Store) {
 		if _, err := s.Pieces().Get(h); err != nil {
 			t.Fatalf("acknowledged piece of %s: %v", owner, err)
 		}
-		if b, err := s.index().get((owner_(owner)).row(h)); err != nil || b == nil {
+		if b, err := s.index().get(pieceOwner(owner).row(h)); err != nil || b == nil {
 			t.Fatalf("acknowledged piece %s lost its owner %s: %v", h, owner, err)
 		}
 	}
@@ -82,7 +82,7 @@ func (a *acknowledged) check(t *testing.T, s *Store) {
 	noProblems(t, s)
 }
 
-func owner_(name string) owner   { return owner{kindPiece, name} }
+func pieceOwner(name string) owner   { return owner{kindPiece, name} }
 func (s *Store) index() *index   { return s.records.index }
 func child(dir string) *exec.Cmd { return exec.Command(os.Args[0]) }
 
@@ -184,7 +184,7 @@ func TestPowerCut(t *testing.T) {
 		opt.fs = disk
 		s := mustOpen(t, "/d", opt)
 		for h, o := range held {
-			if b, err := s.index().get(owner_(o).row(h)); err != nil || b == nil {
+			if b, err := s.index().get(pieceOwner(o).row(h)); err != nil || b == nil {
 				t.Fatalf("round %d: owner %s of %s: %v", round, o, h, err)
 			}
 			if _, err := s.Pieces().Get(h); err != nil {
@@ -395,7 +395,7 @@ func TestReleaseEndsAfterCrash(t *testing.T) {
 	if err := errors.Join(rep.Put(0, 0, []byte("x")), s.Replicas().SetFile(lot, "f", []byte("y"))); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range []owner{owner_("a"), lotOwner(lot)} {
+	for _, o := range []owner{pieceOwner("a"), lotOwner(lot)} {
 		if err := s.index().set(o.releasing(), []byte{}); err != nil {
 			t.Fatal(err)
 		}
