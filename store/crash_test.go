@@ -82,9 +82,9 @@ func (a *acknowledged) check(t *testing.T, s *Store) {
 	noProblems(t, s)
 }
 
-func pieceOwner(name string) owner   { return owner{kindPiece, name} }
-func (s *Store) index() *index   { return s.records.index }
-func child(dir string) *exec.Cmd { return exec.Command(os.Args[0]) }
+func pieceOwner(name string) owner { return owner{kindPiece, name} }
+func (s *Store) index() *index     { return s.records.index }
+func child(dir string) *exec.Cmd   { return exec.Command(os.Args[0]) }
 
 func noProblems(t testing.TB, s *Store) {
 	t.Helper()
