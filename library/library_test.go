@@ -18,6 +18,7 @@ import (
 )
 
 func TestPutGetOffline(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "home")
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -48,6 +49,7 @@ func TestPutGetOffline(t *testing.T) {
 
 // TestSameAsPack: the pipeline gives what packing on one core gives.
 func TestSameAsPack(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -70,6 +72,7 @@ func (ignore) Node(types.Node) error                  { return nil }
 // TestRepeatedPut: an unchanged folder writes nothing new, a changed one shares
 // its pieces, another name only changes the row.
 func TestRepeatedPut(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -106,6 +109,7 @@ func TestRepeatedPut(t *testing.T) {
 }
 
 func TestPutRefuses(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -126,6 +130,7 @@ func TestPutRefuses(t *testing.T) {
 }
 
 func TestPutOneFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	plant(t, dir)
 	s := open(t, t.TempDir(), nil)
@@ -147,6 +152,7 @@ func TestPutOneFile(t *testing.T) {
 // TestStopped: a put and a get stopped in the middle keep what they have, and
 // repeating them ends well without doing it twice.
 func TestStopped(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -206,6 +212,7 @@ func wholeHere(t *testing.T, s *shelf, ref Ref) {
 }
 
 func TestTidy(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -222,6 +229,7 @@ func TestTidy(t *testing.T) {
 
 // TestPartial: list and cat fetch what they need and no more.
 func TestPartial(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -272,6 +280,7 @@ func TestPartial(t *testing.T) {
 }
 
 func TestChoice(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -325,6 +334,7 @@ func TestChoice(t *testing.T) {
 }
 
 func TestExport(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -346,6 +356,7 @@ func TestExport(t *testing.T) {
 
 // TestLies: whatever a source says, nothing wrong is kept or unpacked.
 func TestLies(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
@@ -390,6 +401,7 @@ func TestLies(t *testing.T) {
 }
 
 func TestOffline(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir(), nil)
 	ref, err := ParseRef(strings.Repeat("ab", 32))
 	ok(t, err)

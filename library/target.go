@@ -145,8 +145,12 @@ type file struct {
 }
 
 func (t *target) create(name string) (*file, error) {
-	if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
+	info, err := t.root.Lstat(name)
+	if err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%w: a directory of that name is there", archive.ErrSkip)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, skippable(err) // such as a name that is too long for this disk
 	}
 	for {
 		temp := path.Join(path.Dir(name), ".staddle-"+strconv.Itoa(t.temps)+".part")

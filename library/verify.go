@@ -30,6 +30,9 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s: %v", p.What, p.Err)
 }
 
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
 // Report is what Verify has looked at.
 type Report struct {
 	Attachment types.Attachment

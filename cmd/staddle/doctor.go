@@ -61,10 +61,15 @@ func (e *examination) run() (err error) {
 	return nil
 }
 
-// problem tells one thing that is wrong.
+// problem tells one thing that is wrong. What nobody counts on, such as the old
+// place of a piece that was healed, is only noted.
 func (e *examination) problem(p store.Problem) error {
 	if err := context.Cause(e.ctx); err != nil {
 		return err
+	}
+	if !p.Owned {
+		e.a.note("harmless: %s (nobody counts on it)", safe(p.Error()))
+		return nil
 	}
 	e.bad++
 	if !e.a.json {
@@ -75,9 +80,8 @@ func (e *examination) problem(p store.Problem) error {
 		head
 		Kind    string `json:"kind"`
 		Key     string `json:"key"`
-		Owned   bool   `json:"owned"`
 		Message string `json:"message"`
-	}{item, p.Kind, p.Key.String(), p.Owned, p.Error()})
+	}{item, p.Kind, p.Key.String(), p.Error()})
 }
 
 func (e *examination) tell(seen store.Verified, use store.Usage) error {
