@@ -1,6 +1,7 @@
 package library
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -24,18 +25,18 @@ type Ref struct {
 
 // ParseRef reads staddle:ROOT[/path], ROOT[/path] or NAME[/path], where ROOT is
 // the CID of the index or its digest as 64 hex digits. The path is cleaned and
-// cannot lead out. Errors wrap ErrAmbiguous when s is none of these.
+// cannot lead out. Errors wrap ErrAmbiguous.
 func ParseRef(s string) (Ref, error) {
 	rest, full := strings.CutPrefix(s, Scheme)
 	head, tail, _ := strings.Cut(rest, "/")
 	p, err := refPath(tail)
 	if err != nil {
-		return Ref{}, fmt.Errorf("reference %q: %w", clip(s), err)
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
 	}
 	id, isRoot, err := parseRoot(head)
 	switch {
 	case err != nil:
-		return Ref{}, fmt.Errorf("reference %q: %w", clip(s), err)
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
 	case isRoot:
 		return Ref{Dataset: id, Path: p}, nil
 	case full:
@@ -65,7 +66,7 @@ func parseRoot(s string) (types.DatasetID, bool, error) {
 		return types.DatasetID{}, false, err
 	}
 	if c.Prefix().Codec != cid.DagCBOR {
-		return types.DatasetID{}, false, fmt.Errorf("%w: is a piece or a UnixFS root, not the root of a dataset", ErrAmbiguous)
+		return types.DatasetID{}, false, errors.New("this is a piece or a UnixFS root, not the root of a dataset")
 	}
 	return types.Digest(c), true, nil
 }

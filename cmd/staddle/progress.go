@@ -103,8 +103,8 @@ func (m *meter) measure(now time.Time) {
 }
 
 func (m *meter) percent() uint64 {
-	if m.last.Total == 0 {
-		return 0
+	if m.last.Done >= m.last.Total {
+		return 100
 	}
 	return min(100, uint64(float64(m.last.Done)/float64(m.last.Total)*100))
 }

@@ -83,7 +83,7 @@ func uniform(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usage(c, "%v", err)
+				return usage(c, "%v; want: %s", err, c.UseLine())
 			}
 			return nil
 		}
@@ -111,7 +111,7 @@ func knownVerb(c *cobra.Command, args []string) error {
 
 // closest is the visible verb with the fewest changes to word, if they are few.
 func closest(word string, verbs []*cobra.Command) string {
-	best, least := "", len(word)/2+1
+	best, least := "", min(len(word)*2/3, 3)+1
 	for _, v := range verbs {
 		if v.Hidden {
 			continue
