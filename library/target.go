@@ -60,12 +60,12 @@ func (d *dataset) unpack(r *archive.Reader, t *target, pick func(string, archive
 			total += uint64(e.Size)
 		}
 	}
-	out, err := r.UnpackTo(stoppable{t, d.ctx}, archive.UnpackOptions{
-		Include: pick, Warn: d.watch.Warn,
-		Progress: func(name string, u archive.Unpacked) {
-			d.watch.progress(Progress{Phase: Unpacking, Name: name, Done: uint64(u.Bytes), Total: total})
-		},
-	})
+	p := Progress{Phase: Unpacking, Total: total}
+	wrote := func(name string, n int) {
+		p.Name, p.Done = name, p.Done+uint64(n)
+		d.watch.progress(p)
+	}
+	out, err := r.UnpackTo(watched{t, d.ctx, wrote}, archive.UnpackOptions{Include: pick, Warn: d.watch.Warn})
 	return out, errors.Join(err, t.end(err))
 }
 
@@ -100,23 +100,40 @@ func (t *target) end(failure error) error {
 	return err
 }
 
-// stoppable ends unpacking at the next entry or write when ctx ends.
-type stoppable struct {
+// watched ends unpacking at the next file or write when ctx ends, and tells of
+// every write.
+type watched struct {
 	*target
-	ctx context.Context
+	ctx   context.Context
+	wrote func(name string, n int)
 }
 
-// Create makes a file that checks ctx before every write.
-func (s stoppable) Create(name string) (io.WriteCloser, error) {
-	if s.ctx.Err() != nil {
-		return nil, context.Cause(s.ctx)
+// Create makes a file.
+func (w watched) Create(name string) (io.WriteCloser, error) {
+	if w.ctx.Err() != nil {
+		return nil, context.Cause(w.ctx)
 	}
-	f, err := s.create(name)
+	f, err := w.create(name)
 	if err != nil {
 		return nil, err
 	}
-	f.ctx = s.ctx
-	return f, nil
+	return watchedFile{f, w}, nil
+}
+
+type watchedFile struct {
+	*file
+	by watched
+}
+
+// Write writes and tells.
+func (f watchedFile) Write(p []byte) (int, error) {
+	if f.by.ctx.Err() != nil {
+		f.failed = true
+		return 0, context.Cause(f.by.ctx)
+	}
+	n, err := f.file.Write(p)
+	f.by.wrote(f.name, n)
+	return n, err
 }
 
 // Mkdir makes a directory; one that is there is kept and made writable.
@@ -139,7 +156,6 @@ func (t *target) Mkdir(name string) error {
 type file struct {
 	*os.File
 	t          *target
-	ctx        context.Context
 	temp, name string
 	failed     bool
 }
@@ -168,11 +184,7 @@ func (t *target) create(name string) (*file, error) {
 
 // Write writes to the temporary file.
 func (f *file) Write(p []byte) (int, error) {
-	err := context.Cause(f.ctx)
-	n := 0
-	if err == nil {
-		n, err = f.File.Write(p)
-	}
+	n, err := f.File.Write(p)
 	f.failed = f.failed || err != nil
 	return n, err
 }

@@ -155,7 +155,6 @@ func TestTargetModes(t *testing.T) {
 	defer to.root.Close()
 	f, err := to.create("x")
 	ok(t, err)
-	f.ctx = t.Context()
 	ok(t, f.Close())
 	ok(t, to.Set("x", 0o755|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky, 5))
 	info, err := os.Lstat(filepath.Join(dir, "x"))
