@@ -50,7 +50,8 @@ func openFolder(name string) (*folder, error) {
 	return f, nil
 }
 
-func (f *folder) close() error {
+// Close lets go of the folder.
+func (f *folder) Close() error {
 	if f.root == nil {
 		return nil
 	}

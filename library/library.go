@@ -130,11 +130,5 @@ func (w Watch) progress(p Progress) {
 	}
 }
 
-func (w Watch) warn(a archive.Warning) {
-	if w.Warn != nil {
-		w.Warn(a)
-	}
-}
-
 // Piece gives a piece that is held, for serving; *types.Missing when it is not.
 func (l *Library) Piece(digest types.Hash) ([]byte, error) { return l.Pieces.Get(digest) }

@@ -56,7 +56,7 @@ func TestSameAsPack(t *testing.T) {
 	p := s.mustPut(t, folder)
 	f, err := openFolder(folder)
 	ok(t, err)
-	defer f.close()
+	defer f.Close()
 	m, err := archive.Pack(f.fsys, archive.Options{Name: f.name, RangePieces: 4}, ignore{})
 	ok(t, err)
 	if d := cmp.Diff(fmt.Sprintf("%+v", m), fmt.Sprintf("%+v", p.Manifest)); d != "" {

@@ -38,7 +38,7 @@ func (l *Library) Put(ctx context.Context, path string, o PutOptions, w Watch) (
 	if err != nil {
 		return Published{}, fmt.Errorf("open folder: %w", err)
 	}
-	defer f.close()
+	defer f.Close()
 	return l.put(ctx, f, o, w)
 }
 

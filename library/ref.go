@@ -81,7 +81,7 @@ func refPath(tail string) (string, error) {
 	}
 	for part := range strings.SplitSeq(tail, "/") {
 		if part == ".." {
-			return "", fmt.Errorf("path %q holds ..", clip(tail))
+			return "", fmt.Errorf("path %q leads up", clip(tail))
 		}
 	}
 	return p, nil

@@ -55,7 +55,7 @@ func TestHostileFolder(t *testing.T) {
 	device := syscall.Mknod(filepath.Join(dir, "null"), syscall.S_IFCHR|0o600, 1<<8|3) == nil
 	f, err := openFolder(dir)
 	ok(t, err)
-	defer f.close()
+	defer f.Close()
 	f.fsys = denied{f.fsys, []string{"bin/run", "small/5"}}
 
 	s := open(t, t.TempDir(), nil)
