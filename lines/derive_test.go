@@ -107,7 +107,7 @@ func TestDigestsOfOthers(t *testing.T) {
 			src := s.source()
 			src.Digests = func(_ *types.Attachment, r types.Range) ([]types.Hash, error) { return c.give(r) }
 			n := 0
-			err := src.Farmer(s.Lot(s.lots[0]).Host, func([]byte) error { n++; return nil })
+			err := src.Farmer(s.Lot(s.lots[0]).Keeper(), func([]byte) error { n++; return nil })
 			if !errors.Is(err, c.want) || n != 0 {
 				t.Fatalf("%d lines, error %v, want %v", n, err, c.want)
 			}
@@ -118,7 +118,7 @@ func TestDigestsOfOthers(t *testing.T) {
 // TestVerdicts: nothing shown, everything shown, one lot missed, not served.
 func TestVerdicts(t *testing.T) {
 	s := newScene(t)
-	host := s.Number(s.Lot(s.lots[0]).Host)
+	host := s.Number(s.Lot(s.lots[0]).Keeper())
 	s.claim(host)
 	var missedLot types.LotID
 	s.bundle(host, func(q *replica.Question) []uint32 {
