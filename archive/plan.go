@@ -211,7 +211,7 @@ func (p *Planner) visitLink(e *Entry) (err error) {
 
 // visitFile opens a file, reads it or its samples, and decides G2.
 func (p *Planner) visitFile(e *Entry) (media int, err error) {
-	e.Type = File
+	e.Type, p.data = File, nil
 	f, err := p.fsys.Open(e.Name)
 	if err != nil {
 		return 0, &Warning{e.Name, "cannot be opened: " + reason(err)}
