@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"math"
 	"math/big"
 
 	"github.com/staddle/staddle/draw"
@@ -48,10 +49,14 @@ func NextTarget(r *types.Rules, n types.Height, target uint64, times [4]types.Mi
 	return clampTarget(bt.Sub(bt, cut))
 }
 
-// Work is what a block adds to the cumulative difficulty: floor(2^64 / bt) (C2.6).
+// Work is what a block adds to the cumulative difficulty: floor(2^64 / bt), at
+// most 2^64 - 1 (C2.6).
 func Work(target uint64) uint64 {
 	n := new(big.Int).Lsh(big.NewInt(1), 64)
-	return n.Quo(n, new(big.Int).SetUint64(target)).Uint64()
+	if n.Quo(n, new(big.Int).SetUint64(target)); !n.IsUint64() {
+		return math.MaxUint64
+	}
+	return n.Uint64()
 }
 
 // Eligible reports whether the block may be made after so many milliseconds (C2.3).
