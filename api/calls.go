@@ -8,7 +8,9 @@ const (
 	CallPut             = "put"
 	CallGet             = "get"
 	CallList            = "ls"
-	CallCat             = "cat" // bytes
+	CallCat             = "cat"     // bytes
+	CallArchive         = "archive" // bytes: the TGZ of a dataset
+	CallStat            = "stat"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -137,7 +139,8 @@ type GetResult struct {
 
 // RefRequest names a dataset or a part of one.
 type RefRequest struct {
-	Ref string `json:"ref"`
+	Ref       string `json:"ref"`
+	Recursive bool   `json:"recursive,omitempty"`
 }
 
 // Entry is one file of a listing.

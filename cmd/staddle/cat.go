@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/library"
 )
 
@@ -21,11 +22,11 @@ func (a *app) catCommand() *cobra.Command {
 			if err == nil && offset < 0 {
 				err = usage(c, "--offset %d is below 0", offset)
 			}
-			if err == nil {
-				err = a.needDaemon()
-			}
 			if err != nil {
 				return err
+			}
+			if !a.offline {
+				return a.bytes(c.Context(), api.CallCat, api.CatRequest{Ref: args[0], Offset: offset, Length: length}, a.resultWriter())
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				_, err := l.Cat(ctx, ref, a.resultWriter(), offset, length)

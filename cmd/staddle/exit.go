@@ -9,8 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/node"
+	"github.com/staddle/staddle/sponsor"
 	"github.com/staddle/staddle/store"
 )
 
@@ -55,6 +58,11 @@ var reasons = []reason{
 	{errUsage, "usage", exitUsage, "staddle help"},
 	{errAnswer, "usage.unconfirmed", exitUsage, "add --yes"},
 	{errNoDaemon, "daemon.down", exitNoDaemon, "staddle up  or  add --offline"},
+	{node.ErrNoCommunity, "community.none", exitNotFound, "staddle community create NAME  or  staddle community join INVITE"},
+	{node.ErrNotYet, "not_yet", exitUsage, "staddle help"},
+	{sponsor.ErrFunds, "coins.too_few", exitFunds, "staddle coin balance"},
+	{sponsor.ErrNotPublished, "dataset.unknown", exitNotFound, "staddle put FOLDER"},
+	{errDiffers, "epoch.differs", exitBad, "staddle epoch show"},
 	{store.ErrLocked, "store.locked", exitLocked, "leave out --offline while the daemon runs  or  staddle down"},
 	{store.ErrNewer, "store.newer", exitFailed, "install the newest staddle"},
 	{store.ErrNotStore, "store.foreign", exitFailed, "choose another directory with --home"},
@@ -105,6 +113,9 @@ func (m *marked) Error() string { return m.text }
 func (m *marked) Is(target error) bool { return target == m.is }
 
 func reasonOf(err error) reason {
+	if e := new(api.Error); errors.As(err, &e) {
+		return reason{code: e.Code, exit: e.Exit, next: e.Hint}
+	}
 	out := failed
 	for _, r := range reasons {
 		if errors.Is(err, r.is) {

@@ -30,13 +30,13 @@ func (a *app) getCommand() *cobra.Command {
 		Example: "  staddle get films -o /tmp/films --offline\n  staddle get films/harvest.mkv --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
-			if err == nil {
-				err = a.needDaemon()
-			}
 			if err != nil {
 				return err
 			}
 			o.Replace = a.yes
+			if !a.offline {
+				return a.getByDaemon(c.Context(), ref, out, o)
+			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				g := &getting{a: a, l: l, ctx: ctx, ref: ref, out: out, o: o, m: a.meter()}
 				return g.run()

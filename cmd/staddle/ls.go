@@ -18,12 +18,17 @@ func (a *app) lsCommand() *cobra.Command {
 		Use: "ls [REF[/path]]", Short: "list what is held, or what a dataset holds", Args: cobra.MaximumNArgs(1),
 		Example: "  staddle ls --offline\n  staddle ls films/summer --offline",
 		RunE: func(c *cobra.Command, args []string) error {
-			err := a.needDaemon()
-			if err == nil && len(args) > 0 {
-				list.ref, err = library.ParseRef(args[0])
+			var err error
+			text := ""
+			if len(args) > 0 {
+				text = args[0]
+				list.ref, err = library.ParseRef(text)
 			}
 			if err != nil {
 				return err
+			}
+			if !a.offline {
+				return a.listByDaemon(c.Context(), text, list.recursive)
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				if len(args) == 0 {

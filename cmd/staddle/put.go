@@ -15,20 +15,24 @@ type putFlags struct {
 	visibility  string
 	strict      bool
 	rangePieces int
+	hosting     hosting
 }
 
 func (a *app) putCommand() *cobra.Command {
 	var f putFlags
 	c := &cobra.Command{
 		Use: "put PATH", Short: "publish a folder or a file; prints its reference", Args: cobra.ExactArgs(1),
-		Example: "  staddle put ~/films --offline",
+		Example: "  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options(c)
-			if err == nil {
-				err = a.needDaemon()
-			}
 			if err != nil {
 				return err
+			}
+			if !a.offline {
+				return a.putByDaemon(c.Context(), args[0], &f)
+			}
+			if f.hosting.copies > 0 {
+				return usage(c, "--copies needs the daemon: leave out --offline")
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error { return a.put(ctx, l, args[0], o) })
 		},
@@ -36,6 +40,7 @@ func (a *app) putCommand() *cobra.Command {
 	c.Flags().StringVar(&f.name, "name", "", "name of the dataset (default: the folder's)")
 	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public (only public yet)")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
+	f.hosting.flags(c)
 	c.Flags().IntVar(&f.rangePieces, "range-pieces", 0, "most pieces of a range, 4 to 256")
 	_ = c.Flags().MarkHidden("range-pieces") // the flag is defined one line above
 	return c

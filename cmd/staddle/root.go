@@ -47,7 +47,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 not allowed,
 func (a *app) commands() []*cobra.Command {
 	list := []*cobra.Command{
 		a.putCommand(), a.getCommand(), a.lsCommand(), a.catCommand(), a.verifyCommand(), a.rmCommand(),
-		a.doctorCommand(), a.versionCommand(), mrCommand(),
+		a.upCommand(), a.downCommand(), a.statusCommand(), a.proveCommand(), a.communityCommand(), a.hostCommand(),
+		a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
 	}
 	return append(list, mrAliases()...)
 }

@@ -23,6 +23,12 @@ func (a *app) verifyCommand() *cobra.Command {
 				}
 				refs = append(refs, ref)
 			}
+			if !a.offline {
+				err := a.verifyByDaemon(c.Context(), args)
+				if !errors.Is(err, errNoDaemon) {
+					return err
+				}
+			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error { return a.verify(ctx, l, refs) })
 		},
 	}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/api"
+)
+
+func (a *app) hostCommand() *cobra.Command {
+	c := &cobra.Command{Use: "host", Short: "keep replicas for others, for pay"}
+	c.AddCommand(a.hostEnable(), a.hostStatus())
+	return c
+}
+
+func (a *app) hostEnable() *cobra.Command {
+	var q api.HostEnableRequest
+	c := &cobra.Command{
+		Use: "enable", Short: "offer space, and encoding work with --encode", Args: cobra.NoArgs,
+		Example: "  staddle host enable --space 10\n  staddle host enable --space 10 --encode --bond 1000",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if q.SpaceGiB == 0 && !q.Encode {
+				return usage(c, "nothing is offered: give --space, --encode or both")
+			}
+			if err := a.call(c.Context(), api.CallHostEnable, q, nil); err != nil {
+				return err
+			}
+			a.note("offered; it counts once a block has the registration. See: staddle host status")
+			return nil
+		},
+	}
+	c.Flags().Uint32Var(&q.SpaceGiB, "space", 0, "GiB to offer")
+	c.Flags().BoolVar(&q.Encode, "encode", false, "make replicas for other hosts too")
+	c.Flags().StringVar(&q.Bond, "bond", "", "coins to bond as an encoder; they cannot be withdrawn yet")
+	return c
+}
+
+func (a *app) hostStatus() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "what this node keeps for others", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var st api.HostStatus
+			if err := a.call(c.Context(), api.CallHostStatus, api.None{}, &st); err != nil {
+				return err
+			}
+			if a.json {
+				return a.emit(struct {
+					head
+					api.HostStatus
+				}{summary, st})
+			}
+			fmt.Fprintf(a.stdout, "%s  offers %d GiB, keeps %s in %s, newest proof epoch %s, %d good, %d failed, %d missed\n",
+				st.State, st.SpaceGiB, counted(st.Pieces, "piece"), counted(uint64(len(st.Lots)), "lot"), st.Proved, st.Good, st.Failed, st.Missed)
+			for _, l := range st.Lots {
+				fmt.Fprintf(a.stdout, "  lot %s  copy %d  %d ranges, %d pieces  %s\n", l.ID[:8], l.Copy, l.Ranges, l.Pieces, l.Status)
+			}
+			return nil
+		},
+	}
+}

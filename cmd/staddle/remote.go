@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/api"
+	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/library"
+)
+
+// The verbs of content, spoken to the daemon. Their results look like those of
+// the same verbs with --offline, which work on the store in this process.
+
+// hosting are the flags of put that only a daemon in a community can serve.
+type hosting struct {
+	copies   uint32
+	encoding string
+	epochs   uint32
+	lock     string
+	wait     bool
+}
+
+func (h *hosting) flags(c *cobra.Command) {
+	c.Flags().Uint32Var(&h.copies, "copies", 0, "replicas to have kept by hosts drawn by lot; 0: none")
+	c.Flags().StringVar(&h.encoding, "encoding", "", "plain or rsa-chain (default: the community's)")
+	c.Flags().Uint32Var(&h.epochs, "epochs", 0, "epochs to keep them for (default: the community's)")
+	c.Flags().StringVar(&h.lock, "lock", "", "coins to prepay; what is not used comes back (default: the least)")
+	c.Flags().BoolVar(&h.wait, "wait", false, "wait until every copy is kept and attested")
+}
+
+func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return err
+	}
+	q := api.PutRequest{
+		Path: abs, Name: f.name, Visibility: f.visibility, Strict: f.strict,
+		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, Wait: f.hosting.wait,
+	}
+	var r api.PutResult
+	if err := a.call(ctx, api.CallPut, q, &r); err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(struct {
+			head
+			api.PutResult
+		}{summary, r})
+	}
+	a.warnAll(r.Warnings)
+	a.note("stored  %s  %s in %s", safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
+	if r.Plan != "" {
+		a.note("plan %s  %d of %d lots kept  locked %s, likely %s", r.Plan[:8], r.Active, r.Lots, r.Locked, r.Likely)
+	}
+	_, err = fmt.Fprintln(a.stdout, r.Ref)
+	return err
+}
+
+func (a *app) warnAll(list []string) {
+	for _, w := range list {
+		fmt.Fprintf(a.stderr, "%s %s\n", a.paint(yellow, "warning:"), safe(w))
+	}
+}
+
+// getByDaemon chooses what -o means, as getting.run does.
+func (a *app) getByDaemon(ctx context.Context, ref library.Ref, out string, o library.GetOptions) error {
+	text := ref.String()
+	if ref.Path != "" {
+		var l api.ListResult
+		if err := a.call(ctx, api.CallList, api.RefRequest{Ref: text}, &l); err != nil {
+			return err
+		}
+		if len(l.Entries) == 1 && l.Entries[0].Name == ref.Path && l.Entries[0].Type == archive.File.String() {
+			return a.fileByDaemon(ctx, ref, out)
+		}
+	}
+	if out == "-" {
+		if a.isTerminal(a.stdout) {
+			return errBinary
+		}
+		return a.bytes(ctx, api.CallArchive, api.RefRequest{Ref: text}, a.stdout)
+	}
+	q := api.GetRequest{Ref: text, Dir: out, Archive: isTGZ(out), Include: o.Include, Exclude: o.Exclude, Replace: o.Replace}
+	if out == "" {
+		var err error
+		if q.Dir, err = a.nameByDaemon(ctx, ref); err != nil {
+			return err
+		}
+	}
+	abs, err := filepath.Abs(q.Dir)
+	if err != nil {
+		return err
+	}
+	q.Dir = abs
+	var r api.GetResult
+	if err := a.call(ctx, api.CallGet, q, &r); err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(struct {
+			head
+			api.GetResult
+		}{summary, r})
+	}
+	a.warnAll(r.Warnings)
+	a.note("got  %s  %s of %s, %s from peers, paid %s", safe(r.Name), bytesText(r.Bytes), counted(uint64(r.Files), "file"),
+		bytesText(uint64(r.Fetched)), orZero(r.Paid))
+	_, err = fmt.Fprintln(a.stdout, q.Dir)
+	return err
+}
+
+// nameByDaemon is the dataset's own name where it is safe.
+func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error) {
+	var d api.Dataset
+	if err := a.call(ctx, api.CallStat, api.RefRequest{Ref: library.Ref{Dataset: ref.Dataset, Name: ref.Name}.String()}, &d); err != nil {
+		return "", err
+	}
+	return localName(d.Name, ref), nil
+}
+
+// fileByDaemon gets one file, whole or not at all.
+func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, out string) error {
+	q := api.CatRequest{Ref: ref.String(), Length: -1}
+	if out == "-" {
+		return a.bytes(ctx, api.CallCat, q, a.resultWriter())
+	}
+	if info, err := os.Stat(out); out == "" || err == nil && info.IsDir() {
+		out = filepath.Join(out, localName(path.Base(ref.Path), ref))
+	}
+	if _, err := os.Lstat(out); err == nil && !a.yes {
+		return &failure{&marked{errUsage, fmt.Sprintf("%s is there already", out)}, "add --yes to write over it"}
+	}
+	f, err := os.CreateTemp(filepath.Dir(out), ".staddle-part-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	err = a.bytes(ctx, api.CallCat, q, f)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, out)
+	return err
+}
+
+// bytes makes a call that answers with bytes.
+func (a *app) bytes(ctx context.Context, name string, req any, w io.Writer) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	err = c.Bytes(ctx, name, req, w)
+	if errors.Is(err, api.ErrNotRunning) {
+		return errNoDaemon
+	}
+	return err
+}
+
+func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) error {
+	var r api.ListResult
+	if err := a.call(ctx, api.CallList, api.RefRequest{Ref: ref, Recursive: recursive}, &r); err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(struct {
+			head
+			api.ListResult
+		}{summary, r})
+	}
+	for _, d := range r.Datasets {
+		state := "whole"
+		if !d.Whole {
+			state = "part"
+		}
+		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state,
+			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), safe(d.Name))
+	}
+	for _, e := range r.Entries {
+		fmt.Fprintln(a.stdout, entryLine(&e))
+	}
+	return nil
+}
+
+func entryLine(e *api.Entry) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-4s %04o %12d  %s  %s", e.Type, e.Mode, e.Size, time.Unix(e.Mtime, 0).Format("2006-01-02 15:04"), safe(e.Name))
+	if e.Link != "" {
+		fmt.Fprintf(&b, " -> %s", safe(e.Link))
+	}
+	return b.String()
+}
+
+func (a *app) verifyByDaemon(ctx context.Context, refs []string) error {
+	if len(refs) == 0 {
+		var r api.ListResult
+		if err := a.call(ctx, api.CallList, api.RefRequest{}, &r); err != nil {
+			return err
+		}
+		for _, d := range r.Datasets {
+			refs = append(refs, d.Ref)
+		}
+	}
+	var worst error
+	for _, ref := range refs {
+		var r api.VerifyResult
+		err := a.call(ctx, api.CallVerify, api.RefRequest{Ref: ref}, &r)
+		worst = errors.Join(worst, err)
+		if err == nil && !a.json {
+			fmt.Fprintf(a.stdout, "%s  %d pieces, %s  ok\n", ref, r.Pieces, bytesText(r.Bytes))
+		}
+		if err == nil && a.json {
+			if err := a.emit(struct {
+				head
+				api.VerifyResult
+			}{item, r}); err != nil {
+				return err
+			}
+		}
+	}
+	return worst
+}
+
+func (a *app) proveCommand() *cobra.Command {
+	var q api.ProveRequest
+	c := &cobra.Command{
+		Use: "prove REF", Short: "challenge every host of your dataset now", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			q.Ref = args[0]
+			var r api.ProveResult
+			if err := a.call(c.Context(), api.CallProve, q, &r); err != nil {
+				return err
+			}
+			return a.printProof(&r)
+		},
+	}
+	c.Flags().IntVar(&q.Samples, "sample", 30, "leaves of 1 KiB to ask each host for")
+	return c
+}
+
+func (a *app) printProof(r *api.ProveResult) error {
+	if a.json {
+		if err := a.emit(struct {
+			head
+			*api.ProveResult
+		}{summary, r}); err != nil {
+			return err
+		}
+	} else {
+		for _, h := range r.Hosts {
+			word := "ok"
+			if h.Good < h.Asked {
+				word = safe(h.Why)
+			}
+			fmt.Fprintf(a.stdout, "%s  %d/%d leaves of %s  %d ms  %s\n", h.Host[:8], h.Good, h.Asked, counted(uint64(h.Lots), "lot"), h.Millis, word)
+		}
+		a.note("a host that misses a tenth would have been caught with %s%% certainty", r.Sure)
+	}
+	if !r.AllWhole {
+		return fmt.Errorf("not every host showed all: %w", library.ErrBad)
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/api"
+)
+
+// simNetwork is a network of real processes on this machine: the demo.
+type simNetwork struct {
+	a     *app
+	ctx   context.Context
+	self  string // this program
+	dir   string
+	began time.Time
+	nodes []*simNode
+}
+
+// simNode is one daemon with a home of its own.
+type simNode struct {
+	name    string
+	home    string
+	proc    *exec.Cmd
+	log     *os.File
+	client  *api.Client
+	account string
+	address string
+}
+
+type simFlags struct {
+	dir   string
+	keep  bool
+	hosts int
+}
+
+func (a *app) simCommand() *cobra.Command {
+	var f simFlags
+	c := &cobra.Command{
+		Use: "sim", Short: "the whole idea on this machine: a network of processes that keeps a folder", Args: cobra.NoArgs,
+		Long: `Start nine nodes as processes of their own on loopback: a sponsor, four hosts that
+also encode, four validators. Publish a folder, have three unique replicas kept by
+hosts drawn by lot, audit them, kill a host, repair, settle an epoch in the
+community's coin, and fetch the folder on a tenth node, byte for byte. The exit
+code says the truth.`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), &f) },
+	}
+	c.Flags().StringVar(&f.dir, "dir", "", "folder to publish (default: a part of Go's source and a film)")
+	c.Flags().BoolVar(&f.keep, "keep", false, "leave the network running at the end")
+	return c
+}
+
+func (a *app) sim(ctx context.Context, f *simFlags) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "staddle-sim-")
+	if err != nil {
+		return err
+	}
+	s := &simNetwork{a: a, ctx: ctx, self: self, dir: dir, began: time.Now()}
+	defer func() {
+		if f.keep && err == nil {
+			s.say("the network is left running; homes are in %s; stop a node with: staddle down --home HOME", dir)
+			return
+		}
+		s.stopAll()
+		if err == nil {
+			err = os.RemoveAll(dir)
+		} else {
+			s.say("the homes and logs are in %s", dir)
+		}
+	}()
+	d := &demo{simNetwork: s, folder: f.dir}
+	return d.run()
+}
+
+// say prints a step with its time since the start.
+func (s *simNetwork) say(format string, args ...any) {
+	fmt.Fprintf(s.a.stdout, "%6.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// start runs a node's daemon and waits until it answers.
+func (s *simNetwork) start(n *simNode) error {
+	log, err := os.OpenFile(n.home+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	n.log = log
+	args := append([]string{"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0"}, n.dht(s)...)
+	n.proc = exec.Command(s.self, args...)
+	n.proc.Stdout, n.proc.Stderr = log, log
+	n.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := n.proc.Start(); err != nil {
+		return err
+	}
+	n.client = api.NewClient(filepath.Join(n.home, "run", "api.sock"))
+	return s.await("node "+n.name+" answers", 30*time.Second, func() (bool, error) {
+		var st api.Status
+		if err := n.client.Call(s.ctx, api.CallStatus, api.None{}, &st, api.Watch{}); err != nil {
+			return false, nil
+		}
+		n.account, n.address = st.Account, st.Address
+		return true, nil
+	})
+}
+
+// dht is where a node's DHT socket is: the first node is the one that the others
+// begin with.
+func (n *simNode) dht(*simNetwork) []string { return nil }
+
+// add makes a node and starts it.
+func (s *simNetwork) add(name string) (*simNode, error) {
+	n := &simNode{name: name, home: filepath.Join(s.dir, name)}
+	s.nodes = append(s.nodes, n)
+	return n, s.start(n)
+}
+
+// kill ends a node as a power cut would.
+func (s *simNetwork) kill(n *simNode) error {
+	if err := n.proc.Process.Kill(); err != nil {
+		return err
+	}
+	_ = n.proc.Wait() // it says "killed"
+	return n.log.Close()
+}
+
+func (s *simNetwork) stopAll() {
+	for _, n := range s.nodes {
+		if n.proc != nil && n.proc.ProcessState == nil {
+			_ = n.proc.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	for _, n := range s.nodes {
+		if n.proc == nil || n.proc.ProcessState != nil {
+			continue
+		}
+		timer := time.AfterFunc(5*time.Second, func() { _ = n.proc.Process.Kill() })
+		_ = n.proc.Wait() // it was told to end
+		timer.Stop()
+		_ = n.log.Close()
+	}
+}
+
+// await looks four times a second until ok says yes.
+func (s *simNetwork) await(what string, limit time.Duration, ok func() (bool, error)) error {
+	deadline := time.Now().Add(limit)
+	for {
+		done, err := ok()
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if done {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %s: %s", limit, what)
+		}
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// call asks a node.
+func call[Res any](s *simNetwork, n *simNode, name string, req any) (Res, error) {
+	var res Res
+	err := n.client.Call(s.ctx, name, req, &res, api.Watch{})
+	if err != nil {
+		err = fmt.Errorf("%s on %s: %w", name, n.name, err)
+	}
+	return res, err
+}
+
+// nameOf is the node with an account or an address, for people.
+func (s *simNetwork) nameOf(id string) string {
+	for _, n := range s.nodes {
+		if n.account == id || n.address == id {
+			return n.name
+		}
+	}
+	if len(id) > 8 {
+		return id[:8]
+	}
+	return id
+}
+
+func (s *simNetwork) names(ids []string) string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = s.nameOf(id)
+	}
+	return strings.Join(out, ", ")
+}
+
+// errDemo is the error of a demo whose outcome is not what it should be.
+var errDemo = errors.New("the demo did not end as it should")

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/staddle/staddle/api"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "what the daemon is doing", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var st api.Status
+			if err := a.call(c.Context(), api.CallStatus, api.None{}, &st); err != nil {
+				return err
+			}
+			if a.json {
+				return a.emit(struct {
+					head
+					api.Status
+				}{summary, st})
+			}
+			a.printStatus(&st)
+			return nil
+		},
+	}
+}
+
+func (a *app) printStatus(st *api.Status) {
+	out := func(name, format string, args ...any) {
+		fmt.Fprintf(a.stdout, "%-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	out("account", "%s", st.Account)
+	for i, addr := range st.Addrs {
+		out(map[bool]string{true: "listens"}[i == 0], "%s", addr)
+	}
+	out("peers", "%d", len(st.Peers))
+	out("stored", "%s in %s of %s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), bytesText(uint64(st.Stored.Quota)))
+	c := st.Community
+	if c == nil {
+		out("community", "none yet; next: staddle community create NAME --kind market --preset sim  or  staddle community join INVITE")
+		return
+	}
+	age := time.Since(time.UnixMilli(c.TipTime)).Round(time.Second)
+	out("community", "%s, a %s with coin %s", safe(c.Name), c.Kind, safe(c.Symbol))
+	out("chain", "block %d, %s ago, epoch %d", c.Height, age, c.Epoch)
+	out("coins", "%s %s, %s locked, %s deposited", c.Balance, safe(c.Symbol), c.Locked, c.Deposit)
+	out("roles", "%s", orNone(c.Roles))
+	out("members", "%d hosts, %d encoders, %d validators", c.Hosts, c.Encoders, c.Validators)
+	if st.Trouble != "" {
+		out("trouble", "%s", safe(st.Trouble))
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

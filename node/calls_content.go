@@ -1,0 +1,300 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/staddle/staddle/api"
+	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/replica"
+	"github.com/staddle/staddle/sponsor"
+	"github.com/staddle/staddle/types"
+)
+
+// ErrNotYet marks what the design has and this version does not.
+var ErrNotYet = errors.New("not yet")
+
+// watch passes a job's progress and warnings on to the caller.
+func watch(out *api.Out, warnings *[]string) library.Watch {
+	return library.Watch{
+		Progress: func(p library.Progress) {
+			out.Progress(api.Progress{Phase: string(p.Phase), Name: p.Name, Done: p.Done, Total: p.Total})
+		},
+		Warn: func(w archive.Warning) { *warnings = append(*warnings, w.Error()) },
+	}
+}
+
+// put publishes a folder: into the library, then as a message on the chain, then
+// with a plan when copies are wanted.
+func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.PutResult, error) {
+	res := new(api.PutResult)
+	if q.Visibility != types.VisibilityPublic.String() {
+		return nil, fmt.Errorf("visibility %q: %w; today only public", q.Visibility, ErrNotYet)
+	}
+	o := library.PutOptions{Name: q.Name, Visibility: types.VisibilityPublic, Strict: q.Strict}
+	t := n.current()
+	if t != nil {
+		o.RangePieces = int(t.chain.Genesis().Rules.RangePieces)
+	}
+	if t == nil && q.Copies > 0 {
+		return nil, fmt.Errorf("%d copies: %w", q.Copies, ErrNoCommunity)
+	}
+	p, err := n.lib.Put(ctx, q.Path, o, watch(out, &res.Warnings))
+	if err != nil {
+		return nil, err
+	}
+	fillPut(res, &p)
+	if t == nil {
+		return res, nil
+	}
+	if err := t.publish(ctx, &p.Attachment, res); err != nil {
+		return nil, fmt.Errorf("publish in the community: %w", err)
+	}
+	if q.Copies == 0 {
+		return res, nil
+	}
+	return res, t.plan(ctx, q, &p.Attachment, res, out)
+}
+
+func fillPut(res *api.PutResult, p *library.Published) {
+	a, ref := &p.Attachment, p.Ref()
+	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), a.Name, a.Index.String(), a.UnixFS.String()
+	res.Size, res.Pieces, res.Ranges = a.Size, a.Pieces, a.RangeCount
+}
+
+// publish puts the dataset on the chain, once.
+func (t *town) publish(ctx context.Context, a *types.Attachment, res *api.PutResult) error {
+	v, err := t.chain.View()
+	if err != nil {
+		return err
+	}
+	if d, err := v.Dataset(a.Dataset()); err != nil || d != nil {
+		if d != nil {
+			res.Tx = d.Tx.String()
+		}
+		return err
+	}
+	name := "publish/" + a.Dataset().String()
+	if err := t.chain.Submit(types.KindMessage, &types.Message{Attachment: a}, name); err != nil {
+		return err
+	}
+	id, _, err := t.chain.Await(ctx, name)
+	res.Tx = id.String()
+	return err
+}
+
+// defaultEpochs is how long a plan runs unless asked otherwise: 30 days of 6-hour
+// epochs; a sim counts in seconds and gets less.
+func (t *town) defaultEpochs() uint32 {
+	if t.chain.Genesis().Rules.Preset == types.Sim {
+		return 30
+	}
+	return 120
+}
+
+func (t *town) plan(ctx context.Context, q api.PutRequest, a *types.Attachment, res *api.PutResult, out *api.Out) error {
+	w := sponsor.Wish{Dataset: a.Dataset(), Copies: q.Copies, Epochs: q.Epochs, Encoding: t.chain.Genesis().Rules.Encoding}
+	if w.Epochs == 0 {
+		w.Epochs = t.defaultEpochs()
+	}
+	if q.Encoding != "" {
+		enc, err := replica.ByName(q.Encoding)
+		if err != nil {
+			return err
+		}
+		w.Encoding = enc.ID()
+	}
+	if q.Lock != "" {
+		coins, err := types.ParseCoins(q.Lock)
+		if err != nil {
+			return err
+		}
+		w.Lock = coins
+	}
+	quote, err := t.sponsor.Quote(w)
+	if err != nil {
+		return err
+	}
+	symbol := t.chain.Genesis().Symbol
+	out.Note(fmt.Sprintf("%d copies of %d pieces for %d epochs: locks %s %s, likely %s; the rest comes back at the end",
+		w.Copies, quote.Pieces, w.Epochs, quote.Plan.Lock, symbol, quote.Likely))
+	if err := t.node.setDuties(func(d *duties) { d.Sponsor = true }); err != nil {
+		return err
+	}
+	id, err := t.sponsor.Send(ctx, quote)
+	if err != nil {
+		return err
+	}
+	res.Plan, res.Locked, res.Likely = id.String(), quote.Plan.Lock.String(), quote.Likely.String()
+	if q.Wait {
+		err := t.sponsor.Hosted(ctx, id, func(active, all int) {
+			out.Progress(api.Progress{Phase: "placing", Done: uint64(active), Total: uint64(all)})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return t.fillLots(id, res)
+}
+
+func (t *town) fillLots(id types.PlanID, res *api.PutResult) error {
+	_, lots, err := t.sponsor.Lots(id)
+	if err != nil {
+		return err
+	}
+	res.Lots = len(lots)
+	for _, l := range lots {
+		if l.Record.Status != types.LotActive {
+			continue
+		}
+		res.Active++
+		if host := l.Record.Host.String(); !slices.Contains(res.Hosts, host) {
+			res.Hosts = append(res.Hosts, host)
+		}
+	}
+	return nil
+}
+
+func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.GetResult, error) {
+	res := new(api.GetResult)
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if ref, err = n.lib.Resolve(ref); err != nil {
+		return nil, err
+	}
+	before, err := n.spent()
+	if err != nil {
+		return nil, err
+	}
+	var got library.Fetched
+	if q.Archive {
+		got, err = n.export(ctx, ref, q.Dir, watch(out, &res.Warnings))
+	} else {
+		o := library.GetOptions{Include: q.Include, Exclude: q.Exclude, Replace: q.Replace}
+		got, err = n.lib.Get(ctx, ref, q.Dir, o, watch(out, &res.Warnings))
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole := library.Ref{Dataset: got.Attachment.Dataset()}
+	res.Ref, res.Name = whole.String(), got.Attachment.Name
+	res.Files, res.Bytes, res.Fetched = int(got.Unpacked.Files), uint64(got.Unpacked.Bytes), got.Bytes
+	after, err := n.spent()
+	if err != nil {
+		return nil, err
+	}
+	res.Paid = coinsOf(after.Sub(after, before))
+	return res, nil
+}
+
+// export writes the TGZ to a file, in one step.
+func (n *Node) export(ctx context.Context, ref library.Ref, name string, w library.Watch) (library.Fetched, error) {
+	part := name + ".part"
+	f, err := os.Create(part)
+	if err != nil {
+		return library.Fetched{}, err
+	}
+	got, err := n.lib.Export(ctx, ref, f, w)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return got, errors.Join(err, os.Remove(part))
+	}
+	return got, os.Rename(part, name)
+}
+
+func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.ListResult, error) {
+	res := new(api.ListResult)
+	if q.Ref == "" {
+		held, err := n.lib.Datasets()
+		for _, h := range held {
+			whole := library.Ref{Dataset: h.Attachment.Dataset()}
+			res.Datasets = append(res.Datasets, api.Dataset{
+				Ref: whole.String(), Name: h.Attachment.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
+			})
+		}
+		return res, err
+	}
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	add := func(e archive.Entry) error {
+		res.Entries = append(res.Entries, api.Entry{
+			Name: e.Name, Type: e.Type.String(), Size: e.Size, Mode: uint32(e.Mode), Mtime: e.ModTime, Link: e.Link,
+		})
+		return nil
+	}
+	if q.Recursive {
+		return res, n.lib.ListAll(ctx, ref, add)
+	}
+	entries, err := n.lib.List(ctx, ref)
+	for _, e := range entries {
+		_ = add(e) // never fails
+	}
+	return res, err
+}
+
+// stat describes a dataset that is held here or published in the community.
+func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dataset, error) {
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if ref, err = n.lib.Resolve(ref); err != nil {
+		return nil, err
+	}
+	a, err := n.lib.Attachment(ref.Dataset)
+	if errors.Is(err, library.ErrNotHeld) {
+		a, err = remote{n}.Attachment(ctx, ref.Dataset)
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole := library.Ref{Dataset: ref.Dataset}
+	return &api.Dataset{Ref: whole.String(), Name: a.Name, Size: a.Size}, nil
+}
+
+// archive writes the TGZ of a dataset.
+func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error {
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return err
+	}
+	if ref, err = n.lib.Resolve(ref); err != nil {
+		return err
+	}
+	_, err = n.lib.Export(ctx, ref, w, library.Watch{})
+	return err
+}
+
+func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return err
+	}
+	_, err = n.lib.Cat(ctx, ref, w, q.Offset, q.Length)
+	return err
+}
+
+func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api.VerifyResult, error) {
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	var warnings []string
+	r, err := n.lib.Verify(ctx, ref, watch(out, &warnings))
+	if err != nil {
+		return nil, err
+	}
+	res := &api.VerifyResult{Ref: q.Ref, Pieces: r.Good, Bytes: r.Bytes}
+	for i := range r.Problems {
+		res.Bad = append(res.Bad, r.Problems[i].Error())
+	}
+	return res, r.Err()
+}

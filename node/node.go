@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/staddle/staddle/dht"
+	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/store"
+	"github.com/staddle/staddle/transport"
+	"github.com/staddle/staddle/types"
+)
+
+// Node is one running daemon.
+type Node struct {
+	cfg   Config
+	id    *Identity
+	store *store.Store
+	host  *transport.Host
+	net   network
+	lib   *library.Library
+	dht   *dht.Node     // nil without one
+	nudge chan struct{} // the duties changed
+
+	mu    sync.Mutex
+	town  *town         // nil until there is a community
+	ready chan struct{} // closed when town is set
+}
+
+// Open opens store, keys and network; nothing runs yet. Errors are those of the
+// parts, store.ErrLocked when another process has the home.
+func Open(cfg Config) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	id, err := LoadIdentity(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, id: id, ready: make(chan struct{}), nudge: make(chan struct{}, 1)}
+	if n.store, err = OpenStore(cfg.Home, cfg.Quota); err != nil {
+		return nil, err
+	}
+	if err := n.openNetwork(); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
+	if err := n.openLibrary(); err != nil {
+		return nil, errors.Join(err, n.host.Close(), n.store.Close())
+	}
+	if err := n.openDHT(); err != nil {
+		return nil, errors.Join(err, n.host.Close(), n.store.Close())
+	}
+	return n, nil
+}
+
+// OpenStore opens the store of a home; a quota of 0 leaves it to the store.
+func OpenStore(home string, quota int64) (*store.Store, error) {
+	s, err := store.Open(filepath.Join(home, "store"), store.Options{Quota: quota})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+func (n *Node) openNetwork() (err error) {
+	listen := n.cfg.Listen
+	if len(listen) == 0 {
+		listen = []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}
+	}
+	n.host, err = transport.Open(transport.Config{
+		Device: n.id.Device, Certificate: n.id.certificate(clock()), Listen: listen,
+		MDNS: n.cfg.MDNS, PortMap: n.cfg.PortMap,
+	})
+	if err != nil {
+		return fmt.Errorf("open network: %w", err)
+	}
+	n.net = network{n.host}
+	return nil
+}
+
+func (n *Node) openLibrary() (err error) {
+	n.lib, err = library.New(library.Config{
+		State: n.store, Pieces: n.store.Pieces(), Reserve: library.Rooms(n.store.Pieces().Reserve),
+		Source: remote{n}, Now: clock,
+	})
+	if err != nil {
+		return fmt.Errorf("open library: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends, or a part fails.
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.resume(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var work sync.WaitGroup
+	work.Go(func() { n.dialLoop(ctx) })
+	work.Go(func() { n.meetLoop(ctx) })
+	work.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-n.ready:
+			cancel(n.current().run(ctx))
+		}
+	})
+	<-ctx.Done()
+	work.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Close closes network and store.
+func (n *Node) Close() error {
+	var err error
+	if n.dht != nil {
+		err = n.dht.Close()
+	}
+	return errors.Join(err, n.host.Close(), n.store.Close())
+}
+
+// current is the community, nil when there is none.
+func (n *Node) current() *town {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.town
+}
+
+// ErrNoCommunity is the error of what needs a community where there is none.
+var ErrNoCommunity = errors.New("this node is in no community yet")
+
+// member gives the community or ErrNoCommunity.
+func (n *Node) member() (*town, error) {
+	if t := n.current(); t != nil {
+		return t, nil
+	}
+	return nil, ErrNoCommunity
+}
+
+// Account is who this node acts for.
+func (n *Node) Account() types.Account { return n.id.Signer.Account() }
+
+// Identity is the node's identity.
+func (n *Node) Identity() *Identity { return n.id }
+
+// Addrs are the multiaddrs at which peers reach this node.
+func (n *Node) Addrs() []string { return n.host.Addrs() }

@@ -1,0 +1,249 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/host"
+	"github.com/staddle/staddle/keys"
+	"github.com/staddle/staddle/market"
+	"github.com/staddle/staddle/swarm"
+	"github.com/staddle/staddle/transport"
+	"github.com/staddle/staddle/types"
+)
+
+// defaultUpload is what a node is willing to send in a day unless it says: 1 TiB.
+// An eighth of it may be free (F1).
+const defaultUpload = 1 << 40
+
+// openSwarm joins both sides of the download protocol.
+func (t *town) openSwarm() (err error) {
+	n := t.node
+	dial := func(ctx context.Context, to types.Account) (swarm.Stream, error) {
+		s, err := n.host.Open(ctx, to, swarm.Protocol)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	ceiling, err := t.ceiling()
+	if err != nil {
+		return err
+	}
+	t.swarm = swarm.New(swarm.Config{
+		Chain: t.chain.ID(), Signer: n.id.Signer, Dial: dial, Facts: facts{t}, Ledger: n.store, Holders: t,
+		Terms: swarm.Terms{Ceiling: ceiling, Agree: t.agree},
+		Lied:  func(p swarm.Peer, err error) { n.cfg.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
+	})
+	upload := uint64(defaultUpload)
+	if n.cfg.Upload > 0 {
+		upload = uint64(n.cfg.Upload)
+	}
+	t.server, err = swarm.NewServer(swarm.ServerConfig{
+		Chain: t.chain.ID(), Account: n.Account(), Device: n.id.Device.ID(), Pieces: served{t}, Facts: facts{t}, Ledger: n.store,
+		Verify: keys.Verify, Subnet: n.subnet, UploadPerDay: upload,
+		Accuse: func(market.Evidence) {
+			n.cfg.report("swarm: a payer contradicts itself; half of its lock is to be burned: not yet")
+		},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.closers = append(t.closers, cancel)
+	n.host.Handle(swarm.Protocol, func(s *transport.Stream) {
+		if err := t.server.Serve(ctx, s); err != nil && ctx.Err() == nil {
+			n.cfg.report("swarm: serve: %v", err)
+		}
+	})
+	return nil
+}
+
+// ceiling is the most that this node pays for a piece: what it was told, or four
+// times the present price (ST6).
+func (t *town) ceiling() (market.Ceiling, error) {
+	if t.node.cfg.MaxPrice != "" {
+		coins, err := types.ParseCoins(t.node.cfg.MaxPrice)
+		if err != nil {
+			return market.Ceiling{}, fmt.Errorf("highest price: %w", err)
+		}
+		perGB := new(big.Int).Mul(new(big.Int).SetUint64(uint64(coins)), big.NewInt(types.WeiPerBase))
+		return market.Ceiling{Piece: perGB.Quo(perGB, big.NewInt(1_000_000_000/types.PieceSize))}, nil
+	}
+	price := new(big.Int).Set(t.chain.Genesis().Rules.BandwidthCost)
+	return market.Ceiling{Piece: price.Mul(price, big.NewInt(4))}, nil
+}
+
+const agreeTimeout = time.Minute
+
+// agree is asked before the first piece that costs: it locks what the job may
+// cost in this epoch and the next, unless that much is locked (ST8.1).
+func (t *town) agree(e swarm.Estimate) error {
+	v, err := t.chain.View()
+	if err != nil {
+		return err
+	}
+	need := types.BaseCeil(e.High)
+	if !need.IsUint64() || need.Uint64() > types.MaxSupply {
+		return fmt.Errorf("the whole may cost %s wei", e.High)
+	}
+	for _, epoch := range []types.Epoch{v.Epochal(), v.Epochal() + 1} {
+		if err := t.lockFor(epoch, types.Amount(need.Uint64())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
+	v, err := t.chain.View()
+	if err != nil {
+		return err
+	}
+	have, err := v.Lock(t.node.Account(), epoch)
+	if err != nil {
+		return err
+	}
+	if have != nil && have.Amount-have.Spent >= need {
+		return nil
+	}
+	name := fmt.Sprintf("lock/%d/%d", epoch, clock())
+	if err := t.chain.Submit(types.KindLock, &types.Lock{Epoch: epoch, Amount: need}, name); err != nil {
+		return fmt.Errorf("lock %s coins for the download: %w", need, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), agreeTimeout)
+	defer cancel()
+	_, _, err = t.chain.Await(ctx, name)
+	return err
+}
+
+// spent sums what this account signed to others in the epochs that its receipts
+// are kept for, in wei.
+func (n *Node) spent() (*big.Int, error) {
+	sum := new(big.Int)
+	t := n.current()
+	if t == nil {
+		return sum, nil
+	}
+	now := facts{t}.Epoch()
+	for e := now - min(now, 8); e <= now; e++ {
+		_, signed, err := swarm.Receipts(n.store, e)
+		if err != nil {
+			return nil, err
+		}
+		most := new(big.Int)
+		for i := range signed {
+			if signed[i].Total.Cmp(most) > 0 {
+				most = signed[i].Total
+			}
+		}
+		sum.Add(sum, most)
+	}
+	return sum, nil
+}
+
+// coinsOf is a sum of wei in coins, rounded up to base units.
+func coinsOf(wei *big.Int) string {
+	base := types.BaseCeil(wei)
+	return types.Amount(base.Uint64()).String()
+}
+
+// facts is what the swarm knows of money.
+type facts struct{ t *town }
+
+// Epoch is the running epoch.
+func (f facts) Epoch() types.Epoch {
+	return f.t.chain.Genesis().Rules.EpochOf(f.t.chain.Tip().Header.Height)
+}
+
+// Price is the price of a unit in wei.
+func (f facts) Price(types.Epoch) (*big.Int, error) {
+	v, err := f.t.chain.View()
+	if err != nil {
+		return nil, err
+	}
+	g, err := v.Globals()
+	if err != nil {
+		return nil, err
+	}
+	return g.Bandwidth, nil
+}
+
+// Lock is what backs an account's downloads of an epoch.
+func (f facts) Lock(payer types.Account, e types.Epoch) (types.Amount, error) {
+	v, err := f.t.chain.View()
+	if err != nil {
+		return 0, err
+	}
+	l, err := v.Lock(payer, e)
+	if err != nil || l == nil {
+		return 0, err
+	}
+	return l.Amount, nil
+}
+
+// Standing tells members with matured power from strangers (F1).
+func (f facts) Standing(a types.Account) market.Standing {
+	v, err := f.t.chain.View()
+	if err != nil {
+		return market.Stranger
+	}
+	if p, err := v.Power(a, v.Epochal()); err != nil || p == 0 {
+		return market.Stranger
+	}
+	return market.Matured
+}
+
+// served is what this node gives away: pieces of its library, then pieces that
+// its replicas decode to.
+type served struct{ t *town }
+
+// Piece gives a plain piece.
+func (s served) Piece(ctx context.Context, digest types.Hash) ([]byte, error) {
+	b, err := s.t.node.lib.Piece(digest)
+	var missing *types.Missing
+	if !errors.As(err, &missing) {
+		return b, err
+	}
+	if b, err = s.t.host.Piece(ctx, digest); errors.Is(err, host.ErrNotHere) {
+		return nil, fmt.Errorf("%w: %w", swarm.ErrNotHosted, err)
+	}
+	return b, err
+}
+
+// Node gives a block of the state store: index, ranges, UnixFS.
+func (s served) Node(_ context.Context, c cid.Cid) ([]byte, error) { return s.t.node.store.Node(c) }
+
+// Has reports whether a piece is here.
+func (s served) Has(ctx context.Context, digest types.Hash) bool {
+	if ok, err := s.t.node.store.Pieces().Has(digest); err == nil && ok {
+		return true
+	}
+	return s.t.host.HasPiece(digest)
+}
+
+// subnet is the /24 or /48 that a device connects from (F1).
+func (n *Node) subnet(d types.Device) string {
+	for _, p := range n.host.Peers() {
+		if p.Device != d || len(p.Addrs) == 0 {
+			continue
+		}
+		part := strings.Split(strings.TrimPrefix(p.Addrs[0], "/"), "/")
+		if len(part) < 2 {
+			return ""
+		}
+		ip := net.ParseIP(part[1])
+		if v4 := ip.To4(); v4 != nil {
+			return v4.Mask(net.CIDRMask(24, 32)).String()
+		}
+		return ip.Mask(net.CIDRMask(48, 128)).String()
+	}
+	return ""
+}
