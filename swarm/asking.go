@@ -1,0 +1,236 @@
+package swarm
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/staddle/staddle/market"
+	"github.com/staddle/staddle/types"
+)
+
+// fill asks for as much as the plan, the peer's free bytes and the money allow.
+// When it may ask for nothing more it sets stop, and why.
+func (c *session) fill() error {
+	for c.stop == nil && !c.over() && len(c.asked) < maxPending/2 {
+		limit, pays, err := c.may()
+		if err != nil || limit == 0 {
+			return err
+		}
+		s, ok := c.plan(limit)
+		if !ok {
+			return nil
+		}
+		a := &asked{span: s, pays: pays, left: s.Count}
+		if pays {
+			if err := c.reserve(a); err != nil {
+				c.unplan(s)
+				return c.later(err)
+			}
+		} else {
+			c.free -= min(c.free, uint64(s.Count)*types.PieceSize)
+		}
+		if err := c.ask(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// may says how many items may be asked for now, and whether they are charged.
+func (c *session) may() (limit int, pays bool, err error) {
+	if n := c.free / types.PieceSize; n > 0 || c.price.Sign() == 0 {
+		return int(min(max(n, 1), maxSpan)), false, nil
+	}
+	if !c.j.terms.Pays() {
+		c.stop = fmt.Errorf("%w: nothing is free any more", errTerms)
+		return 0, false, nil
+	}
+	if err := c.j.terms.Accept(c.quote.Quote, c.price); err != nil {
+		c.stop = fmt.Errorf("%w: %w", errTerms, err)
+		return 0, false, nil
+	}
+	if !c.agreed() {
+		return 0, false, c.j.ctx.Err()
+	}
+	w := c.j.s.wallet
+	window := min(c.window, w.window(c.dealing)) * c.quote.Units
+	limit = int(w.credit(c.dealing, window) / c.quote.Units)
+	if limit == 0 && len(c.asked) == 0 && c.waiting == nil {
+		if err := c.pay(); err != nil {
+			return 0, false, c.later(err)
+		}
+		limit = int(w.credit(c.dealing, window) / c.quote.Units)
+	}
+	return min(limit, maxSpan), true, nil
+}
+
+// stalled reports whether only the peer's word about a receipt can help: there
+// is something to ask for, and the window is used up.
+func (c *session) stalled() bool { return c.waiting != nil && c.stop == nil && !c.over() }
+
+// agreed waits for the job's price, unless answers are under way.
+func (c *session) agreed() bool {
+	select {
+	case <-c.j.agreed:
+	default:
+		if len(c.asked) > 0 || c.waiting != nil {
+			return false
+		}
+		select {
+		case <-c.j.agreed:
+		case <-c.j.done.Done():
+			return false
+		}
+	}
+	if c.j.refusal != nil {
+		c.stop = fmt.Errorf("%w: %w", errTerms, c.j.refusal)
+		return false
+	}
+	return true
+}
+
+// later decides about money that is not there. While something is under way it
+// may come back; else there is nothing more to be had here.
+func (c *session) later(err error) error {
+	if !errors.Is(err, errTerms) {
+		return err
+	}
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	if len(c.asked) == 0 && len(c.j.plan.flights) == 0 {
+		c.stop = err
+	}
+	return nil
+}
+
+func (c *session) plan(limit int) (Span, bool) {
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	now := c.j.s.c.Now()
+	return c.j.plan.Next(c.peer, limit, c.rate.bytesPerSecond(now), types.Millis(now.UnixMilli()))
+}
+
+func (c *session) unplan(s Span) {
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	for i := s.First; i < s.end(); i++ {
+		c.j.plan.Back(c.peer, i)
+	}
+	c.j.stir()
+}
+
+// reserve takes the price of a request out of job, lock and budget.
+func (c *session) reserve(a *asked) error {
+	n := uint64(a.span.Count)
+	a.price = c.quote.Piece(c.price)
+	whole := new(big.Int).Mul(types.Wei(n), a.price)
+	if err := c.j.charge(whole); err != nil {
+		return err
+	}
+	err := c.j.s.wallet.reserve(c.dealing, n*c.quote.Units, c.quote.Units)
+	if err != nil {
+		c.j.refund(whole)
+	}
+	return moneyError(err)
+}
+
+// moneyError adds errTerms to what a fuller purse would mend.
+func moneyError(err error) error {
+	for _, own := range []error{market.ErrLock, market.ErrBudget, market.ErrPrice, market.ErrPayees} {
+		if errors.Is(err, own) {
+			return fmt.Errorf("%w: %w", errTerms, err)
+		}
+	}
+	return err
+}
+
+func (c *session) ask(a *asked) error {
+	if err := c.arm(); err != nil {
+		return err
+	}
+	c.ids++
+	m := &ask{ID: c.ids, Pays: a.pays}
+	if c.j.nodes != nil {
+		m.Nodes = c.j.nodes[a.span.First:a.span.end()]
+	} else {
+		m.Pieces = c.j.want[a.span.First:a.span.end()]
+	}
+	c.asked[c.ids] = a
+	c.rate.start(c.j.s.c.Now())
+	return c.send(m)
+}
+
+// payWhenDue signs when enough has come.
+func (c *session) payWhenDue() error {
+	w := c.j.s.wallet
+	window := min(c.window, w.window(c.dealing))
+	if w.unpaid(c.dealing) < market.PayAt(window, c.j.terms.PayAt)*c.quote.Units {
+		return nil
+	}
+	if err := c.pay(); !errors.Is(err, errTerms) {
+		return err
+	}
+	return nil // it was reserved, but the chain has changed; the debt stays
+}
+
+// pay signs for all that came and sends the receipt.
+func (c *session) pay() error {
+	r, err := c.j.s.wallet.sign(c.dealing, c.quote.Units)
+	if err != nil || r == nil {
+		return moneyError(err)
+	}
+	if err := c.arm(); err != nil {
+		return err
+	}
+	return c.submit(r)
+}
+
+func (c *session) submit(r *market.Receipt) error {
+	c.waiting = r
+	c.unheard++
+	return c.send(&payment{*r})
+}
+
+// meter measures what a peer sends, in bytes a second, over the last seconds
+// in which something was asked of it.
+type meter struct {
+	rate   uint64
+	bytes  uint64
+	since  time.Time
+	active bool
+}
+
+const meterSpan = 200 * time.Millisecond
+
+func (m *meter) start(now time.Time) {
+	if !m.active {
+		m.active, m.since, m.bytes = true, now, 0
+	}
+}
+
+func (m *meter) rest() { m.active = false }
+
+func (m *meter) add(n int, now time.Time) {
+	m.bytes += uint64(n)
+	took := now.Sub(m.since)
+	if took < meterSpan {
+		return
+	}
+	fresh := m.bytes * 1000 / uint64(took.Milliseconds())
+	if m.rate == 0 {
+		m.rate = fresh
+	}
+	m.rate = (m.rate + fresh) / 2
+	m.since, m.bytes = now, 0
+}
+
+// bytesPerSecond is the rate; before the first span is over, what has come so
+// far stands for it.
+func (m *meter) bytesPerSecond(now time.Time) uint64 {
+	if m.rate > 0 || !m.active {
+		return m.rate
+	}
+	return m.bytes * 1000 / uint64(max(now.Sub(m.since).Milliseconds(), 1))
+}

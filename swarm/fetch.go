@@ -1,0 +1,291 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/types"
+)
+
+// grace is what peers get to finish when all has come.
+const grace = time.Second
+
+// job is one fetch. Its mutex guards the plan and the sums.
+type job struct {
+	s     *Swarm
+	terms Terms
+	want  []types.Hash
+	nodes []cid.Cid // when blocks are wanted; as long as want
+	only  *types.Device
+	to    func(i int, b []byte) error
+	twins map[int][]int // further places of the same digest
+
+	ctx    context.Context // ends with the job, or with an error of to
+	cancel context.CancelCauseFunc
+	done   context.Context // ends when all has come
+	finish context.CancelFunc
+
+	writing sync.Mutex // one call of to at a time
+
+	mu      sync.Mutex
+	plan    *Plan
+	changed chan struct{} // closed when items went back
+	faults  []error
+	broken  error // of to
+	next    int   // peer that no worker has taken
+
+	meeting int           // first peers that have not quoted yet
+	quotes  []*quote      // of the others
+	agreed  chan struct{} // closed when meeting is over and Agree was asked
+	refusal error         // of Agree
+	whole   *big.Int      // wei that the job may cost at most; nil: no bound
+	spent   *big.Int      // wei asked for and not given back
+}
+
+func newJob(s *Swarm, terms Terms, want []types.Hash, to func(int, []byte) error) *job {
+	j := &job{
+		s: s, terms: terms, want: want, to: to, twins: map[int][]int{}, plan: NewPlan(len(want)),
+		changed: make(chan struct{}), agreed: make(chan struct{}), whole: terms.Whole, spent: new(big.Int),
+	}
+	first := make(map[types.Hash]int, len(want))
+	for i, h := range want {
+		if k, twice := first[h]; twice {
+			j.twins[k] = append(j.twins[k], i)
+			j.plan.Got(-1, i)
+			continue
+		}
+		first[h] = i
+	}
+	return j
+}
+
+// run asks peers until all has come or nobody is left.
+func (s *Swarm) run(ctx context.Context, j *job, peers []Peer) error {
+	if j.plan.Left() == 0 {
+		return nil
+	}
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	defer j.cancel(nil)
+	j.done, j.finish = context.WithCancel(j.ctx)
+	defer j.finish()
+	peers = s.order(peers)
+	workers := min(s.c.Limits.Peers, len(peers))
+	j.meeting = workers
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { j.work(peers) })
+	}
+	all.Wait()
+	switch {
+	case j.broken != nil:
+		return fmt.Errorf("fetch: %w", j.broken)
+	case j.plan.Left() == 0:
+		return nil
+	case j.ctx.Err() != nil:
+		return fmt.Errorf("fetch: %w", context.Cause(j.ctx))
+	case j.refusal != nil:
+		return fmt.Errorf("fetch: %w", j.refusal)
+	}
+	return fmt.Errorf("fetch: %w: %d of %d are missing; asked %d peers: %w",
+		ErrIncomplete, j.plan.Left(), len(j.want), len(peers), errors.Join(j.faults...))
+}
+
+// work takes one peer after the other. A peer that is lost on the way is tried
+// again, as often as the plan allows. The job's price is known when the first
+// peer of each worker has quoted, or failed.
+func (j *job) work(peers []Peer) {
+	var once sync.Once
+	met := func(q *quote) { once.Do(func() { j.met(q) }) }
+	defer met(nil)
+	for {
+		peer, ok := j.pick(len(peers))
+		if !ok {
+			return
+		}
+		for again := true; again; {
+			err := j.visit(peer, peers[peer], met)
+			met(nil)
+			again = j.judge(peer, peers[peer], err) && j.pause()
+		}
+	}
+}
+
+func (j *job) pick(n int) (int, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.next >= n || j.plan.Left() == 0 || j.ctx.Err() != nil {
+		return 0, false
+	}
+	j.next++
+	return j.next - 1, true
+}
+
+// judge says whether a peer is to be tried again after err.
+func (j *job) judge(peer int, p Peer, err error) bool {
+	if err == nil {
+		j.lost(peer, Vanished)
+		return false
+	}
+	why := Vanished
+	if errors.Is(err, ErrWrongBytes) {
+		why = Lied
+		j.s.lied(p, err)
+	}
+	j.lost(peer, why)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.faults = append(j.faults, fmt.Errorf("%s: %w", p.Account.Short(), err))
+	var final *Refusal
+	if errors.As(err, &final) && final.Reason != ReasonBusy || errors.Is(err, errTerms) {
+		return false
+	}
+	return j.ctx.Err() == nil && j.plan.Left() > 0 && j.plan.Useful(peer)
+}
+
+// pause waits before a peer is tried again; false when the job is over.
+func (j *job) pause() bool {
+	timer := time.NewTimer(min(time.Second, j.s.c.Limits.Patience/8))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-j.done.Done():
+		return false
+	}
+}
+
+func (j *job) lost(peer int, why Loss) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.plan.Lost(peer, why)
+	j.stir()
+}
+
+// stir wakes who waits for items. It is called with the mutex.
+func (j *job) stir() {
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// met counts a peer of the first round that has quoted, or failed to (nil).
+// When the last has, the job's price is known and Agree is asked.
+func (j *job) met(q *quote) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if q != nil {
+		j.quotes = append(j.quotes, q)
+	}
+	if j.meeting--; j.meeting == 0 {
+		j.refusal = j.agree()
+		close(j.agreed)
+	}
+}
+
+// agree makes the estimate and asks for consent.
+func (j *job) agree() error {
+	if !j.terms.Pays() {
+		return nil
+	}
+	price, err := j.s.wallet.price()
+	if err != nil {
+		return err
+	}
+	e := Estimate{Pieces: uint64(j.plan.Left()), Low: new(big.Int), High: new(big.Int)}
+	var low, high *big.Int
+	for _, q := range j.quotes {
+		e.Free += min(q.Free/types.PieceSize, e.Pieces-e.Free)
+		if j.terms.Accept(q.Quote, price) != nil {
+			continue
+		}
+		if p := q.Piece(price); low == nil {
+			low, high = p, p
+		} else {
+			low, high = smaller(low, p), larger(high, p)
+		}
+	}
+	if low == nil || e.Free == e.Pieces {
+		return nil // nothing is going to be paid
+	}
+	paid := types.Wei(e.Pieces - e.Free)
+	e.Low, e.High = low.Mul(paid, low), new(big.Int).Mul(paid, high)
+	if err := j.terms.Allows(e.High); err != nil {
+		return err
+	}
+	if j.terms.Agree != nil {
+		if err := j.terms.Agree(e); err != nil {
+			return err
+		}
+		j.whole = e.High
+	}
+	return nil
+}
+
+// charge takes wei out of what the job may cost.
+func (j *job) charge(wei *big.Int) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	sum := new(big.Int).Add(j.spent, wei)
+	if j.whole != nil && sum.Cmp(j.whole) > 0 {
+		return fmt.Errorf("%w: the job would cost %s wei, at most %s", errTerms, sum, j.whole)
+	}
+	j.spent = sum
+	return nil
+}
+
+// refund gives back what was charged and did not come.
+func (j *job) refund(wei *big.Int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spent = new(big.Int).Sub(j.spent, wei)
+}
+
+// deliver hands out an item that is right, to all its places, unless another
+// peer was first.
+func (j *job) deliver(peer, i int, b []byte) {
+	j.mu.Lock()
+	first := j.plan.Got(peer, i)
+	j.mu.Unlock()
+	if !first {
+		return
+	}
+	err := j.write(i, b)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err != nil {
+		j.broken = err
+		j.cancel(err)
+	} else if j.plan.Left() == 0 {
+		j.finish()
+	}
+}
+
+func (j *job) write(i int, b []byte) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	for _, at := range append([]int{i}, j.twins[i]...) {
+		if err := j.to(at, b); err != nil {
+			return fmt.Errorf("item %d: %w", at, err)
+		}
+	}
+	return nil
+}
+
+func smaller(a, b *big.Int) *big.Int {
+	if a.Cmp(b) <= 0 {
+		return a
+	}
+	return b
+}
+
+func larger(a, b *big.Int) *big.Int {
+	if a.Cmp(b) >= 0 {
+		return a
+	}
+	return b
+}
