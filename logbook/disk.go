@@ -32,7 +32,7 @@ func logFile(role types.LogRole) string { return role.String() + ".log" }
 
 // Errors of reading logs.
 var (
-	ErrNoLog   = errors.New("no logs of that epoch here")
+	ErrNoLog   = fmt.Errorf("no logs of that epoch here: %w", fs.ErrNotExist)
 	ErrDamaged = errors.New("log file is damaged")
 )
 
