@@ -200,8 +200,9 @@ func (s *state) drawEncoders(id types.LotID, l *types.LotRecord, busy []types.Ac
 // encoder is a candidate with the room that it has left.
 type encoder struct {
 	draw.Candidate
-	ranges uint32 // that it may still accept (H1.5)
-	pieces uint64 // that its bond still covers (H3)
+	good, failed uint64 // attempts in its record (H1.3)
+	ranges       uint32 // that it may still accept (H1.5)
+	pieces       uint64 // that its bond still covers (H3)
 }
 
 type encoders []encoder
@@ -249,7 +250,7 @@ func (s *state) encoderPool(busy []types.Account) (encoders, error) {
 	}
 	smallest := slices.Min(bonds)
 	for i := range pool {
-		pool[i].Weight *= draw.BondBase(bonds[i], smallest)
+		pool[i].Weight = draw.Weight(draw.BondBase(bonds[i], smallest), pool[i].good, pool[i].failed)
 	}
 	return pool, nil
 }
@@ -271,7 +272,9 @@ func (s *state) encoderOf(a types.Account) (encoder, uint64, error) {
 		covered = min(covered, bond.Uint64())
 	}
 	e := encoder{
-		Candidate: draw.Candidate{Account: a, Weight: draw.Weight(1, w.host.Good, w.host.Failed)},
+		Candidate: draw.Candidate{Account: a},
+		good:      w.host.Good,
+		failed:    w.host.Failed,
 		ranges:    s.Rules.EncoderOpen - w.host.Open,
 		pieces:    covered - min(covered, w.host.Bonded),
 	}
