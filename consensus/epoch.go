@@ -1,15 +1,17 @@
 package consensus
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/staddle/staddle/draw"
 	"github.com/staddle/staddle/types"
 )
 
-// runDue does what was fixed for this height: first the draws, then what ran
-// out of time, then the epoch's bundles, then plans that end. Each list is in
-// the order in which it was filled.
+// runDue does what was fixed for this height: first the draws, oldest plan first
+// (H1.5), then what ran out of time, then the epoch's bundles, then plans that
+// end. Each other list is in the order in which it was filled.
 func (s *state) runDue() error {
 	steps := [dueEnd]func(types.Hash) error{
 		dueDraw:       s.assign,
@@ -23,6 +25,11 @@ func (s *state) runDue() error {
 		if err != nil {
 			return err
 		}
+		if due(d) == dueDraw {
+			if ids, err = s.oldestFirst(ids); err != nil {
+				return err
+			}
+		}
 		for _, id := range ids {
 			if err := step(id); err != nil {
 				return err
@@ -30,6 +37,25 @@ func (s *state) runDue() error {
 		}
 	}
 	return nil
+}
+
+// oldestFirst orders waiting lots by the age of their plans; those of one block
+// stay as they are.
+func (s *state) oldestFirst(ids []types.LotID) ([]types.LotID, error) {
+	planned := make(map[types.LotID]types.Height, len(ids))
+	for _, id := range ids {
+		l, err := s.Lot(id)
+		if err != nil || l == nil {
+			return nil, orMalformed(err, "waiting lot %s is not there", id.Short())
+		}
+		p, err := s.Plan(l.Plan)
+		if err != nil || p == nil {
+			return nil, orMalformed(err, "lot %s has no plan", id.Short())
+		}
+		planned[id] = p.Height
+	}
+	slices.SortStableFunc(ids, func(a, b types.LotID) int { return cmp.Compare(planned[a], planned[b]) })
+	return ids, nil
 }
 
 // closeEpoch is the end of an epoch: its checkpoint fixes the prices it pays
