@@ -106,7 +106,7 @@ var Staddle = Laws{
 			Modules: []string{xSync},
 		},
 		"validate": {
-			Layer: Engine, May: []string{"types", "settle", "draw", "replica", "keys", "consensus", "lines"},
+			Layer: Engine, May: []string{"types", "settle", "draw", "replica", "market", "keys", "consensus", "lines"},
 			Modules: []string{xSync},
 		},
 		"logbook": {Layer: Engine, May: []string{"types", "settle", "keys", "replica", "consensus", "lines"}, Modules: []string{xSync}},

@@ -1,0 +1,378 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/staddle/staddle/consensus"
+	"github.com/staddle/staddle/keys"
+	"github.com/staddle/staddle/types"
+)
+
+// The other side of an agreement: what a validator answers to proposers. It
+// computes the result by itself from the same inputs and says yes only to the
+// same bytes.
+
+// answerSettle serves /staddle/settle/1.
+func (v *Validator) answerSettle(ctx context.Context, from types.Account, raw []byte) ([]byte, error) {
+	var q request
+	if err := types.Unmarshal(raw, &q); err != nil {
+		return nil, fmt.Errorf("request of %s: %w", from.Short(), err)
+	}
+	now, err := v.cfg.Chain.View()
+	if err != nil {
+		return nil, err
+	}
+	switch q.Op {
+	case opHave:
+		return v.giveHaving(now, q.Epoch, from)
+	case opLog:
+		return v.giveLog(&q)
+	case opInputs:
+		return v.giveInputs(q.Epoch)
+	case opTell:
+		return nil, v.hear(now, q.Statement)
+	}
+	var a verdict
+	a.Signature, err = v.decide(ctx, now, from, &q)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		a = verdict{Refused: clip(err.Error())}
+	}
+	return types.Marshal(&a), nil
+}
+
+// clip keeps a reason inside its limit, as printable ASCII.
+func clip(reason string) string {
+	b := []byte(reason)
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	return string(b[:min(len(b), maxReason)])
+}
+
+// giveHaving tells a proposer what is held and signed here, and remembers it:
+// what was told must not be left out.
+func (v *Validator) giveHaving(now *consensus.View, e types.Epoch, from types.Account) ([]byte, error) {
+	var h having
+	var err error
+	if h.Logs, h.Statements, err = v.holding(now, e); err != nil {
+		return nil, err
+	}
+	s, err := v.signedResult(now, e)
+	if err != nil {
+		return nil, err
+	}
+	h.Signed = s
+	v.mu.Lock()
+	v.told[from] = &toldOf{e, h.Logs, h.Statements}
+	v.mu.Unlock()
+	return types.Marshal(&h), nil
+}
+
+// toldOf is what a proposer was told last.
+type toldOf struct {
+	epoch      types.Epoch
+	logs       []Used
+	statements []Statement
+}
+
+// hear keeps another tester's statement.
+func (v *Validator) hear(now *consensus.View, s *Statement) error {
+	first, _, err := recent(now)
+	if err != nil {
+		return err
+	}
+	if s.Epoch < first {
+		return fmt.Errorf("%w: statement on epoch %d, now %d", ErrTooEarly, s.Epoch, first)
+	}
+	if err := checkStatement(now, s); err != nil {
+		return err
+	}
+	v.signing.Lock()
+	defer v.signing.Unlock()
+	_, there, err := v.cfg.Store.Get(table, epochKey(keyStated, s.Epoch, types.Hash(s.Host), types.Hash(s.Validator)))
+	if err != nil || there {
+		return err // the first word counts
+	}
+	return v.noteStatement(s)
+}
+
+// decide checks a proposal and signs it when it is asked to.
+func (v *Validator) decide(ctx context.Context, now *consensus.View, from types.Account, q *request) (types.Signature, error) {
+	p := q.Proposal
+	if err := v.admit(ctx, now, from, q); err != nil {
+		return types.Signature{}, err
+	}
+	c, err := v.compute(ctx, &p.Inputs)
+	if err != nil {
+		return types.Signature{}, err
+	}
+	if p.Result != c.result || p.Rows != c.rows {
+		return types.Signature{}, fmt.Errorf("%w: result %s of %d rows, here it is %s of %d", ErrFalse, p.Result, p.Rows, c.result, c.rows)
+	}
+	if q.Op == opCheck {
+		return types.Signature{}, nil
+	}
+	return v.signResult(now, p)
+}
+
+// admit holds a proposal to the time table and its inputs to what is known here.
+func (v *Validator) admit(ctx context.Context, now *consensus.View, from types.Account, q *request) error {
+	in := &q.Proposal.Inputs
+	e := in.Epoch
+	ready, err := inTurn(now, e)
+	if err != nil {
+		return err
+	}
+	if !ready {
+		return fmt.Errorf("%w: result of epoch %d in block %d", ErrTooEarly, e, now.Height())
+	}
+	turn, err := mayPropose(now, e, from)
+	if err != nil {
+		return err
+	}
+	if !turn {
+		return fmt.Errorf("%w: account %s is not the proposer of epoch %d yet", ErrTooEarly, from.Short(), e)
+	}
+	waits, err := v.disputing(now, e)
+	if err != nil {
+		return err
+	}
+	if waits {
+		return fmt.Errorf("%w: a bundle of epoch %d is disputed", ErrTooEarly, e)
+	}
+	v.fetchMissing(ctx, now, e, from, in.Logs)
+	v.mu.Lock()
+	told := v.told[from]
+	v.mu.Unlock()
+	if told != nil && told.epoch == e {
+		backed, err := backedByThird(now, q)
+		if err != nil {
+			return err
+		}
+		if err := told.contained(in); err != nil && !backed {
+			return err
+		}
+	}
+	return v.checkInputs(ctx, now, in)
+}
+
+// backedByThird reports whether more than 1/3 of the deposits signed what is
+// proposed before: then an honest validator among them held it complete, and to
+// insist on more would only split the signatures.
+func backedByThird(now *consensus.View, q *request) (bool, error) {
+	g, err := now.Globals()
+	if err != nil {
+		return false, err
+	}
+	digest := q.Proposal.Collation().Digest(now.Chain)
+	var sum types.Amount
+	for i, s := range q.Signed {
+		again := slices.ContainsFunc(q.Signed[:i], func(o types.Signed) bool { return o.By == s.By })
+		if again || !signedBy(s.By, digest, s.Signature) {
+			continue
+		}
+		acc, err := now.Account(s.By)
+		if err != nil {
+			return false, err
+		}
+		if acc.Deposit >= now.Rules.MinDeposit {
+			sum += acc.Deposit
+		}
+	}
+	return sum*3 > g.Deposits, nil
+}
+
+// checkInputs wants every log that is named held here with the root on chain,
+// every statement good, and no dataset left out whose index is to be had.
+func (v *Validator) checkInputs(ctx context.Context, now *consensus.View, in *Inputs) error {
+	if _, err := v.stateOf(in); err != nil {
+		return err
+	}
+	for _, u := range in.Logs {
+		claim, err := now.Claim(in.Epoch, u.Account)
+		if err != nil {
+			return err
+		}
+		if claim == nil || claim.Log.Root != u.Root {
+			return fmt.Errorf("%w: log %s of %s is not on chain", ErrFalse, u.Root.Short(), u.Account.Short())
+		}
+		if !v.holds(in.Epoch, u) {
+			return fmt.Errorf("log %s of %s is not held here", u.Root.Short(), u.Account.Short())
+		}
+	}
+	for i := range in.Statements {
+		if err := checkStatement(now, &in.Statements[i]); err != nil {
+			return err
+		}
+	}
+	return v.checkAbsent(ctx, now, in)
+}
+
+// contained reports what of the told is left out: a log that is held by more
+// than 1/3 of the deposits is available, as so many refuse a result without it
+// (ST3).
+func (t *toldOf) contained(in *Inputs) error {
+	for _, u := range t.logs {
+		if _, found := slices.BinarySearchFunc(in.Logs, u, compareUsed); !found {
+			return fmt.Errorf("log %s of %s is held here and left out", u.Root.Short(), u.Account.Short())
+		}
+	}
+	for _, s := range t.statements {
+		i, found := slices.BinarySearchFunc(in.Statements, s, compareStatements)
+		if !found {
+			return fmt.Errorf("statement of %s on %s is left out", s.Validator.Short(), s.Host.Short())
+		}
+		if in.Statements[i].Signature != s.Signature {
+			return fmt.Errorf("statement of %s on %s is another one here", s.Validator.Short(), s.Host.Short())
+		}
+	}
+	return nil
+}
+
+// findAbsent notes the datasets whose index cannot be had here.
+func (v *Validator) findAbsent(ctx context.Context, in *Inputs) error {
+	base, err := v.stateOf(in)
+	if err != nil {
+		return err
+	}
+	for {
+		w, err := v.newScribe(ctx, base, in)
+		if err != nil {
+			return err
+		}
+		err = w.read()
+		var missing *indexError
+		if !errors.As(err, &missing) || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if len(in.Absent) == MaxAbsent {
+			return fmt.Errorf("more than %d datasets without an index: %w", MaxAbsent, err)
+		}
+		v.cfg.Report("settle: epoch %d without dataset %s: %v", in.Epoch, missing.dataset.Short(), missing.err)
+		i, _ := slices.BinarySearchFunc(in.Absent, missing.dataset, compareHashes)
+		in.Absent = slices.Insert(in.Absent, i, missing.dataset)
+	}
+}
+
+// read derives the hosts' lines and throws them away: it finds what is missing.
+func (w *scribe) read() error {
+	for _, host := range w.hosts {
+		if err := w.src.Farmer(host, func([]byte) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAbsent refuses to leave out a dataset whose index is to be had here.
+func (v *Validator) checkAbsent(ctx context.Context, now *consensus.View, in *Inputs) error {
+	for _, id := range in.Absent {
+		d, err := now.Dataset(id)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			return fmt.Errorf("%w: dataset %s is not known", ErrFalse, id.Short())
+		}
+		there, err := v.hasIndex(ctx, now, &d.Attachment)
+		if err != nil {
+			return err
+		}
+		if there {
+			return fmt.Errorf("index of dataset %s is held here and left out", id.Short())
+		}
+	}
+	return nil
+}
+
+func (v *Validator) hasIndex(ctx context.Context, now *consensus.View, a *types.Attachment) (bool, error) {
+	ranges, err := now.Ranges(a, 0, a.RangeCount)
+	if err != nil {
+		return false, err
+	}
+	digests := v.digests(ctx, nil)
+	for _, r := range ranges {
+		list, err := digests(a, r)
+		if err != nil {
+			return false, ctx.Err()
+		}
+		if types.RangeOf(list) != r.ID {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// signedResult reads what was signed for an epoch; nil when there is nothing, or
+// it can count no more: its block is not on this fork, or a host has lost a
+// dispute since, so that the chain refuses what it says.
+func (v *Validator) signedResult(now *consensus.View, e types.Epoch) (*signedProposal, error) {
+	s := new(signedProposal)
+	there, err := v.load(epochKey(keyResult, e), s)
+	if err != nil || !there {
+		return nil, err
+	}
+	base, err := v.stateOf(&s.Proposal.Inputs)
+	if err != nil {
+		return nil, nil //nolint:nilerr // of another fork
+	}
+	dead, err := lostSince(base, now, e)
+	if err != nil || dead {
+		return nil, err
+	}
+	return s, nil
+}
+
+// lostSince reports whether a host's claim of the epoch was lost after base.
+func lostSince(base, now *consensus.View, e types.Epoch) (bool, error) {
+	hosts, err := base.Role(types.RoleHost)
+	if err != nil {
+		return false, err
+	}
+	for _, a := range hosts {
+		then, err := base.Claim(e, a)
+		if err != nil {
+			return false, err
+		}
+		claim, err := now.Claim(e, a)
+		if err != nil {
+			return false, err
+		}
+		if claim != nil && claim.Lost && (then == nil || !then.Lost) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// signResult signs one result for an epoch and writes that down first. Asked
+// again it gives the same signature; for another result it refuses.
+func (v *Validator) signResult(now *consensus.View, p *Proposal) (types.Signature, error) {
+	v.signing.Lock()
+	defer v.signing.Unlock()
+	old, err := v.signedResult(now, p.Inputs.Epoch)
+	if err != nil {
+		return types.Signature{}, err
+	}
+	digest := p.Collation().Digest(now.Chain)
+	if old != nil {
+		if old.Proposal.Collation().Digest(now.Chain) != digest {
+			return types.Signature{}, fmt.Errorf("%w: result %s of epoch %d", ErrSignedOne, old.Proposal.Result, p.Inputs.Epoch)
+		}
+		return old.Signature, nil
+	}
+	s := &signedProposal{Proposal: *p, Signature: v.cfg.Signer.Sign(digest[:])}
+	return s.Signature, v.save(types.Row{Key: epochKey(keyResult, p.Inputs.Epoch), Value: types.Marshal(s)})
+}
+
+func signedBy(a types.Account, digest types.Hash, sig types.Signature) bool {
+	return keys.Verify(a, digest[:], sig)
+}

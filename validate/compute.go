@@ -1,0 +1,268 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/consensus"
+	"github.com/staddle/staddle/settle"
+	"github.com/staddle/staddle/types"
+)
+
+// computed is the result of one set of inputs.
+type computed struct {
+	dir    string // with the literal logs, the parameters, the rows
+	result cid.Cid
+	rows   uint32
+	nodes  []types.Node
+}
+
+// runs holds results by the root of their inputs; one is computed at a time.
+type runs struct {
+	mu    sync.Mutex
+	byIn  map[types.Hash]*computed
+	order []types.Hash
+}
+
+const keepRuns = 16
+
+func newRuns() *runs { return &runs{byIn: map[types.Hash]*computed{}} }
+
+// runDir is where inputs are worked on until their result is on chain.
+func (v *Validator) runDir(in *Inputs) string {
+	root := in.Root()
+	return filepath.Join(v.runsDir(in.Epoch), hex.EncodeToString(root[:8]))
+}
+
+func (v *Validator) runsDir(e types.Epoch) string {
+	return filepath.Join(v.cfg.Dir, "runs", strconv.FormatUint(uint64(e), 10))
+}
+
+// compute gives the result of inputs, whose logs are held. Equal inputs on one
+// fork give equal results everywhere.
+func (v *Validator) compute(ctx context.Context, in *Inputs) (*computed, error) {
+	v.runs.mu.Lock()
+	defer v.runs.mu.Unlock()
+	root := in.Root()
+	if c := v.runs.byIn[root]; c != nil {
+		return c, nil
+	}
+	c, err := v.computeIn(ctx, in, v.runDir(in))
+	if err != nil {
+		return nil, fmt.Errorf("settle epoch %d: %w", in.Epoch, err)
+	}
+	v.runs.byIn[root] = c
+	if v.runs.order = append(v.runs.order, root); len(v.runs.order) > keepRuns {
+		delete(v.runs.byIn, v.runs.order[0])
+		v.runs.order = v.runs.order[1:]
+	}
+	return c, nil
+}
+
+// stateOf opens the state that inputs name, on this node's fork.
+func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
+	now, err := v.cfg.Chain.View()
+	if err != nil {
+		return nil, err
+	}
+	if in.Height > now.Height() {
+		return nil, fmt.Errorf("%w: block %d, here is %d", ErrTooEarly, in.Height, now.Height())
+	}
+	if first := now.Rules.BundlesDue(in.Epoch) + 1; in.Height < first {
+		return nil, fmt.Errorf("%w: inputs at block %d, wanted from %d on", ErrTooEarly, in.Height, first)
+	}
+	base, err := now.At(in.Height)
+	if in.Height == now.Height() {
+		base, err = now, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if base.Root() != in.Block {
+		return nil, fmt.Errorf("block %d is %s here, inputs name %s", in.Height, base.Root(), in.Block)
+	}
+	return base, nil
+}
+
+// computeIn writes the logs and runs the stages. Payers whose locks do not cover
+// their debts are left out, first their plans, then their receipts, and the
+// epoch is run again: no result may debit more than is locked (ST9.1).
+func (v *Validator) computeIn(ctx context.Context, in *Inputs, dir string) (*computed, error) {
+	base, err := v.stateOf(in)
+	if err != nil {
+		return nil, err
+	}
+	w, err := v.newScribe(ctx, base, in)
+	if err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		out, params, err := v.run(ctx, w, filepath.Join(dir, strconv.Itoa(try)))
+		if err != nil {
+			return nil, err
+		}
+		more, err := w.uncovered(out.Rows)
+		if err != nil {
+			return nil, err
+		}
+		if more {
+			continue
+		}
+		c, err := build(out.Rows)
+		if err != nil {
+			return nil, err
+		}
+		c.dir = w.dir
+		return c, w.finish(out, params)
+	}
+}
+
+// run writes the logs below dir and runs all stages over them.
+func (v *Validator) run(ctx context.Context, w *scribe, dir string) (out Outcome, p settle.Params, err error) {
+	if err := w.write(filepath.Join(dir, "logs")); err != nil {
+		return out, p, err
+	}
+	rec, err := w.src.Cut.Epoch(w.inputs.Epoch)
+	if err != nil {
+		return out, p, err
+	}
+	p = settle.Params{
+		Beacon: rec.Beacon, StorageCost: rec.Storage, BandwidthCost: rec.Bandwidth,
+		Verdicts: true, EpochEnd: int64(rec.Seconds),
+	}
+	if len(w.files) == 0 {
+		return out, p, nil
+	}
+	plan, err := settle.NewPlan(w.files, p, w.lines)
+	if err != nil {
+		return out, p, err
+	}
+	out, err = v.cfg.Runner.Run(ctx, plan, filepath.Join(dir, "steps"))
+	return out, p, err
+}
+
+// uncovered finds payers whose debt is above their locks and notes what is left
+// out of them next.
+func (w *scribe) uncovered(rows []settle.Row) (more bool, err error) {
+	for i := range rows {
+		if rows[i].T.Sign() >= 0 {
+			continue
+		}
+		a, ok, err := w.src.Cut.ByAddress(rows[i].Address)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			return false, fmt.Errorf("address %s owes and is not known", rows[i].Address)
+		}
+		need := types.BaseCeil(new(big.Int).Neg(rows[i].T))
+		have, err := backing(w.src.Cut, w.inputs.Epoch, a)
+		if err != nil {
+			return false, err
+		}
+		if need.IsUint64() && need.Uint64() <= uint64(have) {
+			continue
+		}
+		if w.short[a] == leftAll {
+			return false, fmt.Errorf("debt of %s base units of %s, with nothing left to leave out", need, a.Short())
+		}
+		w.short[a]++
+		more = true
+	}
+	return more, nil
+}
+
+// backing is what the locks of an account hold for an epoch's debts, less what
+// earlier results will take (ST9.1).
+func backing(now *consensus.View, e types.Epoch, a types.Account) (sum types.Amount, err error) {
+	lock, err := now.Lock(a, e)
+	if err != nil {
+		return 0, err
+	}
+	if lock != nil {
+		sum = lock.Amount - lock.Spent
+	}
+	plans, err := now.Plans(a)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range plans {
+		p, err := now.Plan(id)
+		if err != nil {
+			return 0, err
+		}
+		if p != nil {
+			sum += p.Left
+		}
+	}
+	acc, err := now.Account(a)
+	if err != nil {
+		return 0, err
+	}
+	return sum - min(sum, acc.Reserved), nil
+}
+
+// build makes the blocks of a result and holds its sums.
+func build(rows []settle.Row) (*computed, error) {
+	res, nodes, err := settle.Build(rows)
+	if err != nil {
+		return nil, err
+	}
+	net, _, err := res.Totals()
+	if err != nil {
+		return nil, err
+	}
+	if !net.IsZero() {
+		return nil, fmt.Errorf("sums of the result are %d, %d, %s, want zero", net.S, net.B, net.T)
+	}
+	return &computed{result: nodes[0].CID, rows: res.Lines(), nodes: nodes}, nil
+}
+
+// finish writes parameters, inputs, rows and feedback beside the logs.
+func (w *scribe) finish(out Outcome, p settle.Params) error {
+	feedback, err := reports(out.Reports)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writeFile(filepath.Join(w.dir, fileParams), paramsText(p)),
+		writeFile(filepath.Join(w.dir, fileInputs), types.Marshal(w.inputs)),
+		writeFile(filepath.Join(w.dir, fileResult), rowsText(out.Rows)),
+		writeFile(filepath.Join(w.dir, fileFeedback), feedback),
+	)
+}
+
+// reports reads the feedback lines of a run, sorted, as far as they are sent.
+func reports(paths []string) ([]byte, error) {
+	var list [][]byte
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := io.ReadAll(io.LimitReader(f, maxFeedbackBytes))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(raw) {
+			if line[len(line)-1] == '\n' {
+				list = append(list, line)
+			}
+		}
+	}
+	slices.SortFunc(list, bytes.Compare)
+	list = slices.CompactFunc(list, bytes.Equal)
+	return bytes.Join(list[:min(len(list), maxFeedback)], nil), nil
+}

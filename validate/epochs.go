@@ -1,0 +1,379 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/staddle/staddle/consensus"
+	"github.com/staddle/staddle/types"
+)
+
+// keep puts the literal logs of an epoch, its parameters and its rows to their
+// place once the result that was computed from them is on chain, and throws
+// other tries away.
+func (v *Validator) keep(e types.Epoch, c *types.Collation) error {
+	in, err := readInputs(v.epochDir(e))
+	if err == nil && in.Root() == c.Input {
+		return os.RemoveAll(v.runsDir(e))
+	}
+	from, err := v.findRun(e, c.Input)
+	if err != nil || from == "" {
+		return err
+	}
+	if err := os.RemoveAll(v.epochDir(e)); err != nil {
+		return err
+	}
+	if err := os.Rename(from, v.epochDir(e)); err != nil {
+		return fmt.Errorf("keep logs of epoch %d: %w", e, err)
+	}
+	return os.RemoveAll(v.runsDir(e))
+}
+
+// findRun is the folder of logs that lead to a result with that root of inputs;
+// empty when it was computed elsewhere.
+func (v *Validator) findRun(e types.Epoch, root types.Hash) (string, error) {
+	tries, err := filepath.Glob(filepath.Join(v.runsDir(e), "*", "*", "logs"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range tries {
+		in, err := readInputs(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // not the last try, or not done
+		}
+		if err != nil {
+			return "", err
+		}
+		if in.Root() == root {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
+
+func readInputs(dir string) (*Inputs, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, fileInputs))
+	if err != nil {
+		return nil, err
+	}
+	in := new(Inputs)
+	if err := types.Unmarshal(raw, in); err != nil {
+		return nil, fmt.Errorf("inputs in %s: %w", dir, err)
+	}
+	return in, nil
+}
+
+// giveInputs answers opInputs: the inputs of the result on chain, or of the one
+// that was signed here.
+func (v *Validator) giveInputs(e types.Epoch) ([]byte, error) {
+	if in, err := readInputs(v.epochDir(e)); err == nil {
+		return types.Marshal(in), nil
+	}
+	var s signedProposal
+	there, err := v.load(epochKey(keyResult, e), &s)
+	if err != nil || !there {
+		return nil, fmt.Errorf("inputs of epoch %d are not held here (%w)", e, errors.Join(err, fs.ErrNotExist))
+	}
+	return types.Marshal(&s.Proposal.Inputs), nil
+}
+
+// Phase is how far an epoch is.
+type Phase string
+
+// Phases of an epoch, in order (ST1).
+const (
+	PhaseRunning  Phase = "running"  // its checkpoint is not there
+	PhaseLogs     Phase = "logs"     // logs are committed
+	PhaseBeacon   Phase = "beacon"   // waits for its beacon
+	PhaseAudit    Phase = "audit"    // hosts show what they keep
+	PhaseCollate  Phase = "collate"  // validators settle
+	PhaseSigned   Phase = "signed"   // more than 2/3 of the deposits signed a result; signed, not final
+	PhaseTransfer Phase = "transfer" // the result is being paid
+	PhasePaid     Phase = "paid"
+	PhaseGivenUp  Phase = "given up" // no result came in time
+)
+
+// EpochInfo is an epoch as a person sees it.
+type EpochInfo struct {
+	Epoch   types.Epoch
+	Phase   Phase
+	Beacon  types.Hash   // R_E; zero: not known
+	Input   types.Hash   // root of the inputs; zero: no result
+	Result  cid.Cid      // undefined: no result
+	Rows    uint32       // of the result
+	Signed  types.Amount // deposits that signed
+	All     types.Amount // all deposits now
+	Buckets uint32       // paid so far, of 256
+	Local   bool         // its literal logs are here
+}
+
+// maxEpochs bounds what Epochs gives.
+const maxEpochs = 64
+
+// Epochs describes the newest n epochs, at most 64, newest first.
+func (v *Validator) Epochs(n int) ([]EpochInfo, error) {
+	now, err := v.cfg.Chain.View()
+	if err != nil {
+		return nil, err
+	}
+	g, err := now.Globals()
+	if err != nil {
+		return nil, err
+	}
+	var out []EpochInfo
+	for e := now.Epochal(); len(out) < min(n, maxEpochs); e-- {
+		info, err := v.epochInfo(now, g, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *info)
+		if e == 0 {
+			break
+		}
+	}
+	return out, nil
+}
+
+func (v *Validator) epochInfo(now *consensus.View, g *types.Globals, e types.Epoch) (*EpochInfo, error) {
+	rec, err := now.Epoch(e)
+	if err != nil {
+		return nil, err
+	}
+	info := &EpochInfo{Epoch: e, Beacon: rec.Beacon, Signed: rec.Signed, All: g.Deposits, Buckets: rec.Buckets}
+	info.Phase = phase(now, g, rec, e)
+	if c := rec.Collation; c != nil {
+		info.Input, info.Result, info.Rows = c.Input, c.Result, c.Rows
+	}
+	in, err := readInputs(v.epochDir(e))
+	info.Local = err == nil && in.Root() == info.Input
+	return info, nil
+}
+
+func phase(now *consensus.View, g *types.Globals, rec *types.EpochRecord, e types.Epoch) Phase {
+	h, r := now.Height(), now.Rules
+	switch {
+	case e < g.Transfer && rec.Collation == nil:
+		return PhaseGivenUp
+	case e < g.Transfer:
+		return PhasePaid
+	case rec.Due > 0:
+		return PhaseTransfer
+	case rec.Collation != nil:
+		return PhaseSigned
+	case h < r.Checkpoint(e):
+		return PhaseRunning
+	case h < r.LogsDue(e):
+		return PhaseLogs
+	case rec.Beacon.IsZero():
+		return PhaseBeacon
+	case h <= r.BundlesDue(e):
+		return PhaseAudit
+	}
+	return PhaseCollate
+}
+
+// Verification is what a second run of an epoch came to.
+type Verification struct {
+	Epoch  types.Epoch
+	Want   cid.Cid // result on chain
+	Have   cid.Cid // result of the second run
+	Rows   uint32
+	Differ []string // files of the epoch's folder here that have other bytes
+	Dir    string   // with the literal logs
+}
+
+// OK reports whether everything is the same.
+func (r *Verification) OK() bool { return r.Want == r.Have && len(r.Differ) == 0 }
+
+// ErrNoResult is the error of Verify on an epoch that is not settled.
+var ErrNoResult = errors.New("epoch has no result")
+
+// Verify runs an epoch again from the chain and the logs, on any node, and
+// compares with the result on chain. What is not here it asks of the validators.
+// Afterwards the literal logs are here too.
+func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Verification, error) {
+	now, err := v.cfg.Chain.View()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := now.Epoch(e)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Collation == nil {
+		return nil, fmt.Errorf("epoch %d: %w", e, ErrNoResult)
+	}
+	in, err := v.inputsOf(ctx, now, rec.Collation)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.logsOf(ctx, now, in); err != nil {
+		return nil, err
+	}
+	v.runs.mu.Lock()
+	defer v.runs.mu.Unlock()
+	dir := filepath.Join(v.cfg.Dir, "verify", fmt.Sprint(uint64(e)))
+	c, err := v.computeIn(ctx, in, dir)
+	if err != nil {
+		return nil, fmt.Errorf("run epoch %d again: %w", e, err)
+	}
+	r := &Verification{Epoch: e, Want: rec.Collation.Result, Have: c.result, Rows: c.rows, Dir: v.epochDir(e)}
+	return r, v.compare(r, c.dir, dir)
+}
+
+// compare holds the epoch's folder against the second run, or puts that in its
+// place when there is none.
+func (v *Validator) compare(r *Verification, fresh, work string) error {
+	if _, err := os.Stat(r.Dir); errors.Is(err, fs.ErrNotExist) && r.Want == r.Have {
+		if err := os.Rename(fresh, r.Dir); err != nil {
+			return err
+		}
+		return os.RemoveAll(work)
+	}
+	names := map[string]bool{}
+	for _, dir := range []string{fresh, r.Dir} {
+		list, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, f := range list {
+			names[f.Name()] = true
+		}
+	}
+	for name := range names {
+		a, errA := os.ReadFile(filepath.Join(fresh, name))
+		b, errB := os.ReadFile(filepath.Join(r.Dir, name))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			r.Differ = append(r.Differ, name)
+		}
+	}
+	slices.Sort(r.Differ)
+	return os.RemoveAll(work)
+}
+
+// inputsOf finds the inputs whose root is on chain, here or at a validator.
+func (v *Validator) inputsOf(ctx context.Context, now *consensus.View, c *types.Collation) (*Inputs, error) {
+	if raw, err := v.giveInputs(c.Epoch); err == nil {
+		in := new(Inputs)
+		if types.Unmarshal(raw, in) == nil && in.Root() == c.Input {
+			return in, nil
+		}
+	}
+	var found *Inputs
+	var errs []error
+	err := v.eachValidator(now, func(a types.Account) bool {
+		raw, err := v.ask(ctx, v.cfg.Patience, a, call{Protocol, &request{Op: opInputs, Epoch: c.Epoch}, maxAnswer})
+		in := new(Inputs)
+		if err == nil {
+			err = types.Unmarshal(raw, in)
+		}
+		if err == nil && in.Root() != c.Input {
+			err = fmt.Errorf("%w: inputs of another result", ErrFalse)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ask %s: %w", a.Short(), err))
+			return false
+		}
+		found = in
+		return true
+	})
+	if found == nil {
+		return nil, errors.Join(append(errs, err, fmt.Errorf("inputs of epoch %d cannot be had", c.Epoch))...)
+	}
+	return found, err
+}
+
+// eachValidator goes through the others until one was enough.
+func (v *Validator) eachValidator(now *consensus.View, enough func(types.Account) bool) error {
+	list, _, err := now.Committee()
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.Account != v.me && enough(c.Account) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// logsOf gets the logs of inputs that are not held, from their accounts or the
+// validators.
+func (v *Validator) logsOf(ctx context.Context, now *consensus.View, in *Inputs) error {
+	for _, u := range in.Logs {
+		claim, err := now.Claim(in.Epoch, u.Account)
+		if err != nil {
+			return err
+		}
+		if claim == nil || claim.Log.Root != u.Root {
+			return fmt.Errorf("%w: log %s of %s is not on chain", ErrFalse, u.Root.Short(), u.Account.Short())
+		}
+		of := owner{now.Chain, u.Account, &claim.Log}
+		if v.holds(in.Epoch, u) || v.collectLog(ctx, of) == nil {
+			continue
+		}
+		err = v.eachValidator(now, func(a types.Account) bool { return v.fetchLog(ctx, a, of) == nil })
+		if err != nil {
+			return err
+		}
+		if !v.holds(in.Epoch, u) {
+			return fmt.Errorf("log %s of %s cannot be had", u.Root.Short(), u.Account.Short())
+		}
+	}
+	return nil
+}
+
+// Status is what the validator did since it was started.
+type Status struct {
+	Account   types.Account
+	Active    bool // its deposit counts
+	Deposit   types.Amount
+	Attested  uint64        // lots
+	Checked   uint64        // bundles signed
+	Disputed  uint64        // false bundles taken to the chain
+	Tested    uint64        // hosts
+	Settled   uint64        // results submitted
+	Unsettled []types.Epoch // whose bundles are in and that have no result
+}
+
+// Status tells how the validator stands.
+func (v *Validator) Status() (*Status, error) {
+	now, err := v.cfg.Chain.View()
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{
+		Account: v.me, Attested: v.attested.Load(), Checked: v.checked.Load(), Disputed: v.disputed.Load(),
+		Tested: v.tested.Load(), Settled: v.settled.Load(),
+	}
+	if s.Active, err = v.deposited(now); err != nil {
+		return nil, err
+	}
+	acc, err := now.Account(v.me)
+	if err != nil {
+		return nil, err
+	}
+	s.Deposit = acc.Deposit
+	first, last, err := recent(now)
+	if err != nil {
+		return nil, err
+	}
+	for e := first; e <= last; e++ {
+		rec, err := now.Epoch(e)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Collation == nil && now.Height() > now.Rules.BundlesDue(e) {
+			s.Unsettled = append(s.Unsettled, e)
+		}
+	}
+	return s, nil
+}
