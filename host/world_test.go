@@ -1,0 +1,214 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/staddle/staddle/consensus"
+	"github.com/staddle/staddle/internal/chaintest"
+	"github.com/staddle/staddle/replica"
+	"github.com/staddle/staddle/types"
+)
+
+// TestReplicasFromPlanToAudit is the whole way: drawn, accepted, encoded,
+// streamed, committed by both sides, attested, claimed, shown.
+func TestReplicasFromPlanToAudit(t *testing.T) {
+	w := newWorld(t, 3)
+	d := w.publish(types.PieceSize+3000, 1)
+	for i := 1; i <= 3; i++ {
+		w.run(i, Policy{})
+	}
+	lots := w.Plan(0, d, 2, replica.RSAChain)
+	w.all(lots, types.LotCommitted)
+	for _, id := range lots {
+		w.attest(id)
+	}
+	l := w.Lot(lots[0])
+	host := w.Number(l.Host)
+	n := w.nodes[host]
+	checkKept(t, n.h, d)
+	mayAskLeaves(t, w, lots[0])
+
+	e := w.Rules().EpochOf(w.Tip().Header.Height + 1)
+	w.MineTo(w.Rules().Checkpoint(e))
+	w.claim(host, e)
+	w.MineTo(w.Rules().Checkpoint(e + 1))
+	post := w.bundle(host, e)
+	if len(post.Missed) > 0 || len(post.Checkers) < 2 {
+		t.Fatalf("bundle misses %v, signed by %d", post.Missed, len(post.Checkers))
+	}
+	fetchBundle(t, n.h, post)
+	s, err := n.h.Status()
+	if err != nil || !s.Audited || s.Audit != e || len(s.Lots) == 0 || s.Used == 0 || s.Damaged != 0 {
+		t.Fatalf("status %+v: %v", s, err)
+	}
+}
+
+// checkKept reads every piece back out of the replica.
+func checkKept(t *testing.T, h *Host, d *chaintest.Dataset) {
+	t.Helper()
+	if !h.Holds(d.ID) || h.Holds(types.H("other")) {
+		t.Fatal("the host does not know what it holds")
+	}
+	for _, p := range d.Pieces {
+		got, err := h.Piece(t.Context(), types.Digest(types.RawCID(p)))
+		if err != nil || !bytes.Equal(got, p) {
+			t.Fatalf("piece of %d bytes, want %d: %v", len(got), len(p), err)
+		}
+	}
+}
+
+// mayAskLeaves: validators and the sponsor see leaves, others do not.
+func mayAskLeaves(t *testing.T, w *world, id types.LotID) {
+	t.Helper()
+	l := w.Lot(id)
+	good := replica.LeafRequest{Lot: id, Attempt: l.Attempt, Leaves: []uint64{1}}
+	if a, err := w.ask(0, l.Host, &good); err != nil || len(a.Proofs[0]) == 0 {
+		t.Fatalf("the sponsor sees nothing: %v", err)
+	}
+	for i := 1; i <= 3; i++ {
+		if chaintest.Account(i) == l.Host {
+			continue
+		}
+		if _, err := w.nodes[i].h.cfg.Net.Request(t.Context(), l.Host, replica.LeafProtocol, types.Marshal(&good), 1<<20); err == nil {
+			t.Fatalf("member %d sees leaves", i)
+		}
+	}
+	old := good
+	old.Attempt = types.H("old")
+	if _, err := w.ask(0, l.Host, &old); err == nil {
+		t.Fatal("leaves of an old attempt are shown")
+	}
+	outside := good
+	outside.Leaves = []uint64{l.Leaves}
+	if a, err := w.ask(0, l.Host, &outside); err != nil || len(a.Proofs) != 1 || len(a.Proofs[0]) != 0 {
+		t.Fatalf("a leaf outside of the lot: %v", err)
+	}
+}
+
+// fetchBundle asks for the posted bundle as anybody registered may.
+func fetchBundle(t *testing.T, h *Host, post *types.BundlePost) {
+	t.Helper()
+	q := types.Marshal(&replica.BundleRequest{Epoch: post.Epoch, Host: h.me})
+	raw, err := h.AnswerBundle(t.Context(), chaintest.Account(2), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := replica.ParseBundle(raw)
+	if err != nil || b.Root() != post.Root {
+		t.Fatalf("bundle with root %s, posted %s: %v", b.Root().Short(), post.Root.Short(), err)
+	}
+	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(0), q); err == nil {
+		t.Fatal("a stranger got the bundle")
+	}
+	q = types.Marshal(&replica.BundleRequest{Epoch: post.Epoch + 1, Host: h.me})
+	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(2), q); !errors.Is(err, ErrNotHere) {
+		t.Fatalf("error %v, want ErrNotHere", err)
+	}
+	check := types.Marshal(&replica.BundleRequest{Check: raw})
+	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(2), check); !errors.Is(err, ErrNotHere) {
+		t.Fatalf("error %v, want ErrNotHere", err)
+	}
+}
+
+// TestRefusedDrawGoesToAnother: one host does not want the sponsor (H7); nothing
+// is transferred to it, and another one keeps the lot. Long after, whoever has
+// left deletes its bytes.
+func TestRefusedDrawGoesToAnother(t *testing.T) {
+	w := newWorld(t, 2)
+	d := w.publish(2000, 1)
+	w.run(1, Policy{Accounts: []types.Account{chaintest.Account(0)}})
+	w.run(2, Policy{})
+	lots := w.Plan(0, d, 1, replica.Plain)
+	w.all(lots, types.LotCommitted)
+	w.attest(lots[0])
+	if l := w.Lot(lots[0]); l.Host != chaintest.Account(2) {
+		t.Fatalf("kept by member %d", w.Number(l.Host))
+	}
+	if w.nodes[1].h.Holds(d.ID) {
+		t.Fatal("the host that refused has bytes")
+	}
+	w.Do(2, types.KindDuty, &types.Duty{Action: types.DutyLeave})
+	left := w.Tip().Header.Height
+	w.Until("bytes are deleted", pace, func(v *consensus.View) bool { return !w.nodes[2].h.Holds(d.ID) })
+	if now := w.Tip().Header.Height; now < left+Grace {
+		t.Fatalf("deleted at height %d, the host left at %d", now, left)
+	}
+	digest := types.Digest(types.RawCID(d.Pieces[0]))
+	if _, err := w.nodes[2].h.Piece(t.Context(), digest); err != nil && !errors.Is(err, ErrNotHere) {
+		t.Fatal(err)
+	}
+}
+
+// TestDrawUndoneByReorg takes the draw back while the host works; the new draw
+// goes its way, and everything of the old one is refused.
+func TestDrawUndoneByReorg(t *testing.T) {
+	w := newWorld(t, 3)
+	d := w.publish(3000, 1)
+	for i := 1; i <= 3; i++ {
+		w.run(i, Policy{})
+	}
+	lots := w.Plan(0, d, 1, replica.RSAChain)
+	w.all(lots, types.LotDrawn)
+	old := w.Lot(lots[0])
+	w.Until("somebody accepted", pace, func(v *consensus.View) bool {
+		l, err := v.Lot(lots[0])
+		return err == nil && (l.HostIn || l.Accepted > 0 || l.Status != types.LotDrawn)
+	})
+	w.Reorg(int(w.Tip().Header.Height - old.DrawnAt + 1))
+	w.all(lots, types.LotCommitted)
+	if l := w.Lot(lots[0]); l.Attempt == old.Attempt {
+		t.Fatal("the reorganisation drew the same attempt")
+	}
+	w.attest(lots[0])
+	checkKept(t, w.nodes[w.Number(w.Lot(lots[0]).Host)].h, d)
+}
+
+// TestKilledInTheMiddle stops encoder and host once the work has begun; after
+// their restart the attempt ends well.
+func TestKilledInTheMiddle(t *testing.T) {
+	w := newWorld(t, 2)
+	d := w.publish(types.PieceSize+3000, 2)
+	for i := 1; i <= 2; i++ {
+		w.run(i, Policy{})
+	}
+	lots := w.Plan(0, d, 1, replica.RSAChain)
+	w.Until("both accepted", pace, func(v *consensus.View) bool {
+		l, err := v.Lot(lots[0])
+		return err == nil && l.HostIn && l.Accepted == 1
+	})
+	for _, i := range []int{1, 2} {
+		w.halt(i)
+		w.run(i, Policy{})
+	}
+	w.all(lots, types.LotCommitted)
+	w.halt(1)
+	w.halt(2)
+	w.run(1, Policy{})
+	w.run(2, Policy{})
+	w.attest(lots[0])
+	checkKept(t, w.nodes[w.Number(w.Lot(lots[0]).Host)].h, d)
+}
+
+// TestLostLotIsGivenUp: a host that finds bytes lost gives the lot up, without
+// being asked, and does not claim it.
+func TestLostLotIsGivenUp(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.publish(2000, 1)
+	n := w.run(1, Policy{})
+	lots := w.Plan(0, d, 1, replica.Plain)
+	w.all(lots, types.LotCommitted)
+	w.attest(lots[0])
+	if err := n.st.Replicas().Drop(lots[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.h.verify(t.Context(), lots[0]); !errors.Is(err, ErrNotHere) {
+		t.Fatalf("error %v, want ErrNotHere", err)
+	}
+	w.Until("the lot is given up", pace, func(v *consensus.View) bool {
+		l, err := v.Lot(lots[0])
+		return err == nil && l.Status == types.LotWaiting && slices.Contains(l.Refused, chaintest.Account(1))
+	})
+}
