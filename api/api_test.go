@@ -111,12 +111,16 @@ func TestListen(t *testing.T) {
 	}
 	u := l.(*net.UnixListener)
 	u.SetUnlinkOnClose(false) // as after kill -9
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	l, err = Listen(path)
 	if err != nil {
 		t.Fatalf("socket of a dead daemon: %v", err)
 	}
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		t.Error("closed socket still answers")
 	}

@@ -37,6 +37,7 @@ type Status struct {
 	Device    string     `json:"device"`
 	Addrs     []string   `json:"addrs"`
 	Gateway   string     `json:"gateway,omitempty"`
+	DHT       string     `json:"dht,omitempty"`
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
 	Stored    Stored     `json:"stored"`

@@ -136,8 +136,10 @@ func Open(s Store, net Net, cfg Config) (*Chain, error) {
 	if !ok {
 		return nil, ErrNoCommunity
 	}
-	c := &Chain{store: s, net: net, cfg: cfg, banned: map[types.Account]types.Millis{}, events: newRecent(),
-		in: make(chan heard, inboxSize), wake: make(chan struct{}, 1)}
+	c := &Chain{
+		store: s, net: net, cfg: cfg, banned: map[types.Account]types.Millis{}, events: newRecent(),
+		in: make(chan heard, inboxSize), wake: make(chan struct{}, 1),
+	}
 	if err := types.Unmarshal(raw, &c.gen); err != nil {
 		return nil, fmt.Errorf("stored genesis: %w", err)
 	}

@@ -95,7 +95,11 @@ func open(t *testing.T, m *mesh, g *types.Genesis, s keys.Signer, mine bool) *Ch
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { st.Close() })
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := Create(st, g); err != nil {
 		t.Fatal(err)
 	}

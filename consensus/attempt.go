@@ -220,8 +220,8 @@ func (s *state) paySetup(l *types.LotRecord) error {
 		return err
 	}
 	for i, r := range ranges {
-		encoder, validator := s.setup(r, len(l.Encoders) > 0)
-		if encoder > 0 {
+		encoder, validator := s.setup(r)
+		if len(l.Encoders) > 0 {
 			if err := s.payFromPlan(p, l.Encoders[i], encoder); err != nil {
 				return err
 			}

@@ -174,33 +174,34 @@ func (s *state) judgeHost(frozen *View, e types.Epoch, a types.Account) ([]wound
 	if err != nil {
 		return nil, err
 	}
-	good := claim != nil && claim.Bundle != nil && !claim.Lost
-	missed, err := s.missedLots(frozen, a, claim, good)
+	if claim == nil || claim.Bundle == nil || claim.Lost {
+		err := s.changeHost(a, func(h *types.HostRecord) {
+			h.Missed++
+			h.State = types.HostSuspended
+		})
+		if err != nil {
+			return nil, err
+		}
+		return s.judgeLots(a, lots, lots)
+	}
+	missed, err := s.missedLots(frozen, a, claim)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changeHost(a, func(h *types.HostRecord) { judge(h, good, e) })
+	err = s.changeHost(a, func(h *types.HostRecord) {
+		h.Missed, h.State = 0, types.HostOnline
+		h.Good++
+		h.Bundles = e + 1
+	})
 	if err != nil {
 		return nil, err
 	}
-	return s.judgeLots(a, lots, missed, good)
-}
-
-// judge changes a host's record after its bundle was due.
-func judge(h *types.HostRecord, good bool, e types.Epoch) {
-	if !good {
-		h.Missed++
-		h.State = types.HostSuspended
-		return
-	}
-	h.Missed, h.State = 0, types.HostOnline
-	h.Good++
-	h.Bundles = e + 1
+	return s.judgeLots(a, lots, missed)
 }
 
 // missedLots are the lots of the samples that a posted bundle leaves out.
-func (s *state) missedLots(frozen *View, a types.Account, claim *types.ClaimRecord, good bool) ([]types.LotID, error) {
-	if !good || len(claim.Bundle.Missed) == 0 {
+func (s *state) missedLots(frozen *View, a types.Account, claim *types.ClaimRecord) ([]types.LotID, error) {
+	if len(claim.Bundle.Missed) == 0 {
 		return nil, nil
 	}
 	rec, err := s.Epoch(claim.Log.Epoch)
@@ -262,7 +263,7 @@ func (v *View) Claims(host types.Account) ([]replica.Claim, error) {
 
 // judgeLots counts the misses of a host's lots and gives those to repair. A lot
 // that is being replaced comes back when its old host showed it (H4.3).
-func (s *state) judgeLots(a types.Account, lots, missed []types.LotID, good bool) ([]wound, error) {
+func (s *state) judgeLots(a types.Account, lots, missed []types.LotID) ([]wound, error) {
 	var wounds []wound
 	for _, id := range lots {
 		l, err := s.Lot(id)
@@ -272,8 +273,7 @@ func (s *state) judgeLots(a types.Account, lots, missed []types.LotID, good bool
 		if l.Keeper() != a {
 			continue // it changed hands since the checkpoint
 		}
-		shown := good && !slices.Contains(missed, id)
-		w, err := s.judgeLot(id, l, shown)
+		w, err := s.judgeLot(id, l, !slices.Contains(missed, id))
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ func keyEpoch(e types.Epoch) string           { return "e/" + string(types.Be64(
 func keyClaim(e types.Epoch, a types.Account) string {
 	return keyEpoch(e) + "/" + string(a[:])
 }
+
 func keyLock(a types.Account, e types.Epoch) string {
 	return "m/" + string(a[:]) + "/" + string(types.Be64(uint64(e)))
 }

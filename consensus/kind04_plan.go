@@ -93,16 +93,13 @@ func RangeLeaves(a *types.Attachment, r types.Range) uint64 {
 	return n
 }
 
-// setup is what encoding one range costs its plan: to the encoder, and to each
-// validator (H1.4), in base units.
-func (s *state) setup(r types.Range, encoded bool) (encoder, validator types.Amount) {
+// setup is what one range costs its plan at the start: for encoding it, and for
+// each validator an eighth of that (H1.4), in base units.
+func (s *state) setup(r types.Range) (encoder, validator types.Amount) {
 	n := new(big.Int).SetUint64(uint64(max(r.Count, s.Rules.SetupPieces)))
 	n.Mul(n, s.g.Encode)
-	full := types.Amount(n.Quo(n, big.NewInt(types.WeiPerBase)).Uint64())
-	if encoded {
-		encoder = full
-	}
-	return encoder, full / 8
+	encoder = types.Amount(n.Quo(n, big.NewInt(types.WeiPerBase)).Uint64())
+	return encoder, encoder / 8
 }
 
 // prepay is the least lock of a plan: one set-up of every copy and the whole
@@ -111,8 +108,11 @@ func (s *state) prepay(b *types.Plan, ranges []types.Range) types.Amount {
 	var once types.Amount
 	var pieces uint64
 	for _, r := range ranges {
-		e, v := s.setup(r, b.Encoding != 0)
-		once += e + v*types.Amount(s.Rules.Attestors)
+		e, v := s.setup(r)
+		if b.Encoding != 0 {
+			once += e
+		}
+		once += v * types.Amount(s.Rules.Attestors)
 		pieces += uint64(r.Count)
 	}
 	wei := new(big.Int).SetUint64(pieces * uint64(b.Copies))

@@ -24,7 +24,9 @@ func (s *state) commit(r *request, b *types.Commitments) (effect, error) {
 	}
 	return func() error {
 		for i := range b.List {
-			if err := s.noteCommitment(&b.List[i], byHost); err != nil {
+			c := &b.List[i]
+			said := types.RangeRecord{Attempt: c.Attempt, ByHost: byHost, Encoded: c.Encoded, Plain: c.Plain, Modulus: c.Modulus}
+			if err := s.noteCommitment(c, &said); err != nil {
 				return err
 			}
 		}
@@ -75,25 +77,24 @@ func (s *state) current(id types.LotID, attempt types.AttemptID, want types.LotS
 
 // noteCommitment stores the first word on a range and compares the second with
 // it. An earlier entry of the same transaction may have failed the attempt.
-func (s *state) noteCommitment(c *types.Commitment, byHost bool) error {
+func (s *state) noteCommitment(c *types.Commitment, said *types.RangeRecord) error {
 	l, err := s.Lot(c.Lot)
 	if err != nil || l == nil || l.Attempt != c.Attempt || l.Status != types.LotDrawn {
 		return err
 	}
-	if byHost {
+	if said.ByHost {
 		l.Hosted |= 1 << c.Range
 	} else if err := s.deliver(l, c.Range); err != nil {
 		return err
 	}
-	said := types.RangeRecord{Attempt: c.Attempt, ByHost: byHost, Encoded: c.Encoded, Plain: c.Plain, Modulus: c.Modulus}
 	other, err := s.RangeOf(c.Lot, c.Range)
 	if err != nil {
 		return err
 	}
-	if other != nil && other.Attempt == c.Attempt && !sameRoots(other, &said) {
+	if other != nil && other.Attempt == c.Attempt && !sameRoots(other, said) {
 		return s.fail(c.Lot, l)
 	}
-	if err := s.put(keyRange(c.Lot, c.Range), &said); err != nil {
+	if err := s.put(keyRange(c.Lot, c.Range), said); err != nil {
 		return err
 	}
 	if err := s.put(keyLot(c.Lot), l); err != nil {

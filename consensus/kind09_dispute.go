@@ -67,12 +67,12 @@ func (s *state) judgeDispute(frozen *View, b *types.Dispute, claim *types.ClaimR
 	if t.Err() != nil {
 		return nil, false, t.Err()
 	}
-	lot, err := s.disputedLot(frozen, b, claim, q)
+	lot, err := s.disputedLot(frozen, b, q)
 	return lot, verdict != replica.Shown && !(verdict == replica.Missed && slices.Contains(claim.Bundle.Missed, b.Index)), err
 }
 
 // disputedLot is the lot that the disputed place asked for.
-func (s *state) disputedLot(frozen *View, b *types.Dispute, claim *types.ClaimRecord, q *replica.Question) (*types.LotRecord, error) {
+func (s *state) disputedLot(frozen *View, b *types.Dispute, q *replica.Question) (*types.LotRecord, error) {
 	if int(b.Index) >= len(q.Samples) {
 		return frozen.Lot(q.Turns[int(b.Index)-len(q.Samples)].Lot)
 	}

@@ -16,7 +16,7 @@ const (
 
 // collate is the rule of kind 12: the result of an epoch, signed by more than
 // 2/3 of the deposits, within the bounds of ST9.1.
-func (s *state) collate(r *request, b *types.Collation) (effect, error) {
+func (s *state) collate(b *types.Collation) (effect, error) {
 	rec, err := s.Epoch(b.Epoch)
 	if err != nil {
 		return nil, err

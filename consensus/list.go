@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -151,25 +152,19 @@ func (s *state) removeAt(list string, n, p, i int) error {
 	if err != nil {
 		return err
 	}
-	moved := tail[len(tail)-1]
-	if err := s.setPage(list, last, tail[:len(tail)-1]); err != nil {
+	moved, rest := tail[len(tail)-1], tail[:len(tail)-1]
+	if p == last {
+		if i < len(rest) {
+			rest[i] = moved
+		}
+		return errors.Join(s.setPage(list, last, rest), s.setCount(list, n-1))
+	}
+	ids, err := s.page(list, p)
+	if err != nil {
 		return err
 	}
-	if p != last || i != len(tail)-1 {
-		ids := tail
-		if p != last {
-			if ids, err = s.page(list, p); err != nil {
-				return err
-			}
-		} else {
-			ids = ids[:len(ids)-1]
-		}
-		ids[i] = moved
-		if err := s.setPage(list, p, ids); err != nil {
-			return err
-		}
-	}
-	return s.setCount(list, n-1)
+	ids[i] = moved
+	return errors.Join(s.setPage(list, p, ids), s.setPage(list, last, rest), s.setCount(list, n-1))
 }
 
 // listTake gives the whole list and deletes it.

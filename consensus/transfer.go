@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"fmt"
 	"math/big"
 
 	"github.com/staddle/staddle/types"
@@ -122,55 +123,79 @@ func (s *state) collect(e types.Epoch, a types.Account, l *types.ResultLine) err
 	if err := s.setAccount(a, acc); err != nil {
 		return err
 	}
-	return s.drain(e, a, owed, l.B < 0)
-}
-
-// drain books a debt against the records behind an account's locks.
-func (s *state) drain(e types.Epoch, a types.Account, owed types.Amount, traffic bool) error {
-	if traffic {
-		lock, err := s.Lock(a, e)
-		if err != nil {
-			return err
-		}
-		if lock != nil {
-			n := min(owed, lock.Amount-lock.Spent)
-			lock.Spent += n
-			owed -= n
-			if err := s.put(keyLock(a, e), lock); err != nil {
-				return err
-			}
-		}
-	}
-	plans, err := s.Plans(a)
+	traffic, err := s.trafficCost(e, l.B)
 	if err != nil {
 		return err
 	}
+	return s.drain(e, a, owed, traffic)
+}
+
+// trafficCost is what so many units cost their receiver in an epoch, rounded up;
+// 0 for who sent more than it received.
+func (s *state) trafficCost(e types.Epoch, units int64) (types.Amount, error) {
+	rec, err := s.Epoch(e)
+	if err != nil || units >= 0 {
+		return 0, err
+	}
+	wei := new(big.Int).Mul(big.NewInt(-units), rec.Bandwidth)
+	n := types.BaseCeil(wei)
+	if !n.IsUint64() || n.Uint64() > types.MaxSupply {
+		return types.MaxSupply, nil
+	}
+	return types.Amount(n.Uint64()), nil
+}
+
+// drain books a debt against the records behind an account's locks: the epoch's
+// download lock for what traffic cost, then the plans, oldest first, then what
+// else the download lock holds.
+func (s *state) drain(e types.Epoch, a types.Account, owed, traffic types.Amount) error {
+	paid, err := s.drainLock(e, a, min(owed, traffic))
+	if err != nil {
+		return err
+	}
+	if owed, err = s.drainPlans(a, owed-paid); err != nil || owed == 0 {
+		return err
+	}
+	if paid, err = s.drainLock(e, a, owed); err != nil || paid == owed {
+		return err
+	}
+	return fmt.Errorf("locks of %s are %d base units short of what was reserved", a.Short(), owed-paid)
+}
+
+// drainLock takes at most owed out of the epoch's download lock.
+func (s *state) drainLock(e types.Epoch, a types.Account, owed types.Amount) (paid types.Amount, err error) {
+	lock, err := s.Lock(a, e)
+	if err != nil || lock == nil || owed == 0 {
+		return 0, err
+	}
+	paid = min(owed, lock.Amount-lock.Spent)
+	lock.Spent += paid
+	return paid, s.put(keyLock(a, e), lock)
+}
+
+// drainPlans takes out of the plans' locks, oldest first, and gives what is left
+// of the debt.
+func (s *state) drainPlans(a types.Account, owed types.Amount) (types.Amount, error) {
+	plans, err := s.Plans(a)
+	if err != nil {
+		return owed, err
+	}
 	for _, id := range plans {
 		if owed == 0 {
-			return nil
+			break
 		}
 		p, err := s.Plan(id)
 		if err != nil {
-			return err
+			return owed, err
 		}
 		n := min(owed, p.Left)
 		p.Left -= n
 		owed -= n
 		if err := s.put(keyPlan(id), p); err != nil {
-			return err
+			return owed, err
 		}
 	}
-	if owed > 0 && !traffic {
-		return s.drain(e, a, owed, true)
-	}
-	return orShort(a, owed)
-}
-
-func orShort(a types.Account, owed types.Amount) error {
-	if owed == 0 {
-		return nil
-	}
-	return orMalformed(nil, "locks of %s are %d base units short of what was reserved", a.Short(), owed)
+	return owed, nil
 }
 
 // reward pays a credit. A 32nd part goes to the signers of the result by their

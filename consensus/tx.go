@@ -43,7 +43,7 @@ func (s *state) rule(r *request, body types.Body) (effect, error) {
 	case *types.LogCommitment:
 		return s.log(r, b)
 	case *types.Collation:
-		return s.collate(r, b)
+		return s.collate(b)
 	case *types.Deposit:
 		return s.deposit(r, b)
 	case *types.Lock:

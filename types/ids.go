@@ -20,7 +20,7 @@ type Signature [64]byte
 // SHA-256 of its key.
 type Address [20]byte
 
-// Identities of things on a chain, all digests (rule D4).
+// ChainID and the others name things on a chain; all are digests (rule D4).
 type (
 	ChainID   = Hash // H("staddle/chain/1", genesis)
 	TxID      = Hash // H("staddle/tx/1", unsigned bytes)
