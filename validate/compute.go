@@ -26,6 +26,7 @@ type computed struct {
 	dir    string // with the literal logs, the parameters, the rows
 	result cid.Cid
 	rows   uint32
+	lines  uint64 // of the literal logs
 	nodes  []types.Node
 }
 
@@ -124,7 +125,7 @@ func (v *Validator) computeIn(ctx context.Context, in *Inputs, dir string) (*com
 		if err != nil {
 			return nil, err
 		}
-		c.dir = w.dir
+		c.dir, c.lines = w.dir, w.lines
 		return c, w.finish(out, params)
 	}
 }

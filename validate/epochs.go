@@ -180,18 +180,17 @@ func phase(now *consensus.View, g *types.Globals, rec *types.EpochRecord, e type
 	return PhaseCollate
 }
 
-// Verification is what a second run of an epoch came to.
-type Verification struct {
-	Epoch  types.Epoch
-	Want   cid.Cid // result on chain
-	Have   cid.Cid // result of the second run
-	Rows   uint32
-	Differ []string // files of the epoch's folder here that have other bytes
-	Dir    string   // with the literal logs
+// Report is what a second run of an epoch came to.
+type Report struct {
+	Epoch     types.Epoch
+	Committed cid.Cid // result on chain
+	Computed  cid.Cid // result of the second run
+	Same      bool    // the two, and all files that were here before
+	Rows      int
+	Lines     uint64   // of the literal logs
+	Differ    []string // files of the epoch's folder that had other bytes
+	Dir       string   // with the literal logs
 }
-
-// OK reports whether everything is the same.
-func (r *Verification) OK() bool { return r.Want == r.Have && len(r.Differ) == 0 }
 
 // ErrNoResult is the error of Verify on an epoch that is not settled.
 var ErrNoResult = errors.New("epoch has no result")
@@ -199,7 +198,7 @@ var ErrNoResult = errors.New("epoch has no result")
 // Verify runs an epoch again from the chain and the logs, on any node, and
 // compares with the result on chain. What is not here it asks of the validators.
 // Afterwards the literal logs are here too.
-func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Verification, error) {
+func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Report, error) {
 	now, err := v.cfg.Chain.View()
 	if err != nil {
 		return nil, err
@@ -225,14 +224,18 @@ func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Verification, e
 	if err != nil {
 		return nil, fmt.Errorf("run epoch %d again: %w", e, err)
 	}
-	r := &Verification{Epoch: e, Want: rec.Collation.Result, Have: c.result, Rows: c.rows, Dir: v.epochDir(e)}
-	return r, v.compare(r, c.dir, dir)
+	r := &Report{
+		Epoch: e, Committed: rec.Collation.Result, Computed: c.result, Rows: int(c.rows), Lines: c.lines, Dir: v.epochDir(e),
+	}
+	err = v.compare(r, c.dir, dir)
+	r.Same = err == nil && r.Committed == r.Computed && len(r.Differ) == 0
+	return r, err
 }
 
 // compare holds the epoch's folder against the second run, or puts that in its
 // place when there is none.
-func (v *Validator) compare(r *Verification, fresh, work string) error {
-	if _, err := os.Stat(r.Dir); errors.Is(err, fs.ErrNotExist) && r.Want == r.Have {
+func (v *Validator) compare(r *Report, fresh, work string) error {
+	if _, err := os.Stat(r.Dir); errors.Is(err, fs.ErrNotExist) && r.Committed == r.Computed {
 		if err := os.Rename(fresh, r.Dir); err != nil {
 			return err
 		}

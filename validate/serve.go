@@ -32,11 +32,10 @@ type test struct {
 	limit  time.Duration
 }
 
-// testLimit is how long one piece may take: at least four rounds fit into the
-// time for bundles.
+// testLimit is how long one round may take: two fit into the time for bundles.
 func (v *Validator) testLimit(r *types.Rules) time.Duration {
 	window := time.Duration(r.BundleBlocks) * time.Duration(r.BlockMillis) * time.Millisecond
-	return min(v.cfg.Patience, max(window/4, time.Second))
+	return min(v.cfg.Patience, max(window/2, time.Second))
 }
 
 // serve tests the hosts that this account was drawn for (H5): from the epoch's
