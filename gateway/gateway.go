@@ -101,7 +101,7 @@ type Gateway struct {
 	notes  *notes
 
 	mu   sync.Mutex
-	busy map[types.Device]bool // reading a log, or waiting for a SMASH answer
+	busy map[types.Device]chan struct{} // reading a log, or waiting for a SMASH answer; closed at its end
 }
 
 // New makes a gateway; it serves nobody yet.
@@ -115,7 +115,7 @@ func New(cfg Config) *Gateway {
 	}
 	return &Gateway{
 		cfg: cfg, people: people{chain: cfg.Chain, owner: cfg.Owner},
-		notes: newNotes(cfg.Journal, cfg.Limits.Notices), busy: map[types.Device]bool{},
+		notes: newNotes(cfg.Journal, cfg.Limits.Notices), busy: map[types.Device]chan struct{}{},
 	}
 }
 
@@ -140,8 +140,9 @@ func deny(code int, format string, args ...any) error {
 // answer serves one request of a proven caller.
 func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, who caller) {
 	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Now().Add(g.cfg.Limits.Slow))
 	w = &pacer{ResponseWriter: w, control: rc, slow: g.cfg.Limits.Slow}
+	// What is left in buffers goes out after this function.
+	defer func() { _ = rc.SetWriteDeadline(time.Now().Add(g.cfg.Limits.Slow)) }()
 	err := g.route(w, r, who)
 	if err == nil {
 		return
@@ -185,7 +186,7 @@ func (g *Gateway) route(w http.ResponseWriter, r *http.Request, who caller) erro
 	if err != nil {
 		return err
 	}
-	if err := g.occupy(who.device); err != nil {
+	if err := g.occupy(r.Context(), who.device); err != nil {
 		return err
 	}
 	defer g.free(who.device)
@@ -269,23 +270,47 @@ func (g *Gateway) give(w http.ResponseWriter, r *http.Request, t *target, e type
 	return g.smash(w, r, t)
 }
 
+// turn is how long a request waits for the one before it of the same device: a
+// caller may see the end of an answer a little before this side does.
+const turn = time.Second
+
 // occupy lets a caller have one answer at a time.
-func (g *Gateway) occupy(d types.Device) error {
+func (g *Gateway) occupy(ctx context.Context, d types.Device) error {
+	limit := time.NewTimer(turn)
+	defer limit.Stop()
+	for {
+		before, err := g.enter(d)
+		if before == nil || err != nil {
+			return err
+		}
+		select {
+		case <-before:
+		case <-limit.C:
+			return deny(http.StatusTooManyRequests, "one request of a device at a time")
+		case <-ctx.Done():
+			return deny(http.StatusServiceUnavailable, "too late")
+		}
+	}
+}
+
+// enter takes the device's place, or gives what ends with the request that has it.
+func (g *Gateway) enter(d types.Device) (before chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.busy[d]:
-		return deny(http.StatusTooManyRequests, "one request of a device at a time")
-	case len(g.busy) >= g.cfg.Limits.Streams:
-		return deny(http.StatusServiceUnavailable, "%d requests are under way", len(g.busy))
+	if before := g.busy[d]; before != nil {
+		return before, nil
 	}
-	g.busy[d] = true
-	return nil
+	if len(g.busy) >= g.cfg.Limits.Streams {
+		return nil, deny(http.StatusServiceUnavailable, "%d requests are under way", len(g.busy))
+	}
+	g.busy[d] = make(chan struct{})
+	return nil, nil
 }
 
 func (g *Gateway) free(d types.Device) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	close(g.busy[d])
 	delete(g.busy, d)
 }
 
