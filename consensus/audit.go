@@ -150,18 +150,23 @@ func (s *state) judgeBundles(e types.Epoch) error {
 	if err != nil {
 		return err
 	}
-	var wounds []wound
+	var missing []types.LotID
 	for _, a := range hosts {
 		more, err := s.judgeHost(frozen, e, a)
 		if err != nil {
 			return err
 		}
-		wounds = append(wounds, more...)
+		missing = append(missing, more...)
+	}
+	wounds, err := s.wounds(missing)
+	if err != nil {
+		return err
 	}
 	return s.repairAll(wounds)
 }
 
-func (s *state) judgeHost(frozen *View, e types.Epoch, a types.Account) ([]wound, error) {
+// judgeHost gives the lots that the host missed and keeps still.
+func (s *state) judgeHost(frozen *View, e types.Epoch, a types.Account) ([]types.LotID, error) {
 	lots, err := frozen.Lots(a)
 	if err != nil || len(lots) == 0 {
 		return nil, err
@@ -261,10 +266,10 @@ func (v *View) Claims(host types.Account) ([]replica.Claim, error) {
 	return out, nil
 }
 
-// judgeLots counts the misses of a host's lots and gives those to repair. A lot
+// judgeLots counts the misses of a host's lots and gives those that missed. A lot
 // that is being replaced comes back when its old host showed it (H4.3).
-func (s *state) judgeLots(a types.Account, lots, missed []types.LotID) ([]wound, error) {
-	var wounds []wound
+func (s *state) judgeLots(a types.Account, lots, missed []types.LotID) ([]types.LotID, error) {
+	var missing []types.LotID
 	for _, id := range lots {
 		l, err := s.Lot(id)
 		if err != nil {
@@ -273,38 +278,27 @@ func (s *state) judgeLots(a types.Account, lots, missed []types.LotID) ([]wound,
 		if l.Keeper() != a {
 			continue // it changed hands since the checkpoint
 		}
-		w, err := s.judgeLot(id, l, !slices.Contains(missed, id))
-		if err != nil {
+		shown := !slices.Contains(missed, id)
+		if err := s.judgeLot(id, l, shown); err != nil {
 			return nil, err
 		}
-		if w != nil {
-			wounds = append(wounds, *w)
+		if !shown && l.Status == types.LotActive {
+			missing = append(missing, id)
 		}
 	}
-	return wounds, nil
+	return missing, nil
 }
 
-func (s *state) judgeLot(id types.LotID, l *types.LotRecord, shown bool) (*wound, error) {
+func (s *state) judgeLot(id types.LotID, l *types.LotRecord, shown bool) error {
 	switch {
 	case l.Status != types.LotActive && shown:
-		return nil, s.restore(id, l)
+		return s.restore(id, l)
 	case l.Status != types.LotActive, shown && l.Missed == 0:
-		return nil, nil
+		return nil
 	case shown:
 		l.Missed = 0
-		return nil, s.put(keyLot(id), l)
+	default:
+		l.Missed++
 	}
-	l.Missed++
-	if err := s.put(keyLot(id), l); err != nil {
-		return nil, err
-	}
-	p, err := s.Plan(l.Plan)
-	if err != nil || p == nil {
-		return nil, orMalformed(err, "lot %s has no plan", id.Short())
-	}
-	live, err := s.live(l, p.Plan.Copies)
-	if err != nil || l.Missed < mayMiss(live) {
-		return nil, err
-	}
-	return &wound{id, live}, nil
+	return s.put(keyLot(id), l)
 }

@@ -102,7 +102,7 @@ func TestUnsignedIsRefused(t *testing.T) {
 
 // bodies gives a body of every kind that can be sent.
 func bodies(l *ledger) map[types.Kind]types.Body {
-	a, _ := dataset(l, "data", 1)
+	a, _ := dataset("data", 1)
 	h := types.H("staddle/test/h")
 	signed := []types.Signed{{By: l.id(0)}}
 	return map[types.Kind]types.Body{

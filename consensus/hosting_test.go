@@ -11,6 +11,7 @@ import (
 
 // kept is what the parties of a lot hold, made out of its id.
 type kept struct {
+	attempt types.AttemptID // in which the bytes were made
 	entries []replica.Entry
 	leaves  [][]types.Hash // of each range
 }
@@ -64,7 +65,7 @@ func (l *ledger) bond(i int, role types.Roles, n types.Amount) {
 
 // dataset is a published dataset of ranges of one piece each; the last piece has
 // 2,500 bytes, which make 3 leaves.
-func dataset(l *ledger, name string, ranges int) (*types.Attachment, []types.Node) {
+func dataset(name string, ranges int) (*types.Attachment, []types.Node) {
 	return datasetOf(name, ranges, 1)
 }
 
@@ -86,7 +87,7 @@ func datasetOf(name string, ranges, pieces int) (*types.Attachment, []types.Node
 // publish lets member i publish a dataset of so many ranges.
 func (l *ledger) publish(i int, name string, ranges int) types.DatasetID {
 	l.t.Helper()
-	a, nodes := dataset(l, name, ranges)
+	a, nodes := dataset(name, ranges)
 	l.src.Put(nodes)
 	l.do(i, types.KindMessage, &types.Message{Attachment: a})
 	return a.Dataset()
@@ -183,7 +184,7 @@ func (l *ledger) commitments(id types.LotID, rec *types.LotRecord) []types.Commi
 	p := got[*types.PlanRecord](l)(v.Plan(rec.Plan))
 	d := got[*types.DatasetRecord](l)(v.Dataset(p.Plan.Dataset))
 	ranges := got[[]types.Range](l)(v.Ranges(&d.Attachment, rec.First, rec.Count))
-	k := &kept{}
+	k := &kept{attempt: rec.Attempt}
 	var out []types.Commitment
 	for r, x := range ranges {
 		var leaves []types.Hash
@@ -237,18 +238,50 @@ func attestation(id types.LotID, rec *types.LotRecord) *types.Attestations {
 	return &types.Attestations{List: []types.Attestation{{Lot: id, Attempt: rec.Attempt, Root: rec.Root}}}
 }
 
-// activate takes a lot from its draw to its contract.
+// activate takes lots from their draws to their contracts, one block a step.
 func (l *ledger) activate(ids ...types.LotID) {
 	l.t.Helper()
+	yes, encoded, hosted, attested := map[types.Account][]types.LotAttempt{}, map[types.Account][]types.Commitment{},
+		map[types.Account][]types.Commitment{}, map[types.Account][]types.Attestation{}
 	for _, id := range ids {
-		l.drawn(id)
-		l.accept(id)
-		l.commit(id)
-		l.attest(id)
+		rec := l.drawn(id)
+		for _, a := range parties(rec) {
+			yes[a] = append(yes[a], types.LotAttempt{Lot: id, Attempt: rec.Attempt})
+		}
+		for r, c := range l.commitments(id, rec) {
+			hosted[rec.Host] = append(hosted[rec.Host], c)
+			if len(rec.Encoders) > 0 {
+				encoded[rec.Encoders[r]] = append(encoded[rec.Encoders[r]], c)
+			}
+		}
+	}
+	each(l, types.KindDuty, yes, func(x []types.LotAttempt) types.Body { return &types.Duty{Action: types.DutyAccept, Lots: x} })
+	each(l, types.KindEncoded, encoded, func(x []types.Commitment) types.Body { return &types.Commitments{List: x} })
+	each(l, types.KindHosted, hosted, func(x []types.Commitment) types.Body { return &types.Commitments{List: x} })
+	for _, id := range ids {
+		rec := l.lot(id)
+		for _, a := range rec.Attestors {
+			attested[a] = append(attested[a], attestation(id, rec).List...)
+		}
+	}
+	each(l, types.KindAttest, attested, func(x []types.Attestation) types.Body { return &types.Attestations{List: x} })
+	for _, id := range ids {
 		if s := l.lot(id).Status; s != types.LotActive {
 			l.t.Fatalf("lot %s is %s, want active", id.Short(), s)
 		}
 	}
+}
+
+// each puts one transaction of every account into the next block.
+func each[T any](l *ledger, kind types.Kind, lists map[types.Account][]T, body func([]T) types.Body) {
+	l.t.Helper()
+	var txs []types.Tx
+	for i := range l.who { // members in order: a map has none
+		if list := lists[l.id(i)]; len(list) > 0 {
+			txs = append(txs, l.sign(i, kind, body(list)))
+		}
+	}
+	l.put(txs...)
 }
 
 // claim is what a host commits for an epoch that has ended.
@@ -306,14 +339,13 @@ func (l *ledger) bundle(i int, e types.Epoch) *replica.Bundle {
 func (l *ledger) proof(id types.LotID, leaf uint64, claim *replica.SumPath) []byte {
 	l.t.Helper()
 	k := l.kept[id]
-	rec := l.lot(id)
 	tree := got[*replica.SumTree](l)(replica.LotTree(k.entries))
 	r, inside, err := tree.Find(leaf)
 	if err != nil {
 		l.t.Fatalf("find leaf %d of lot: %v", leaf, err)
 	}
 	return types.Marshal(&replica.Proof{
-		Lot: id, Claim: claim, Leaf: leafOf(rec.Attempt, uint32(r), uint32(inside)),
+		Lot: id, Claim: claim, Leaf: leafOf(k.attempt, uint32(r), uint32(inside)),
 		Path:  got[[]types.Hash](l)(replica.Path(k.leaves[r], int(inside))),
 		Range: k.entries[r], Place: got[replica.SumPath](l)(tree.Path(r)),
 	})
@@ -338,24 +370,36 @@ func (l *ledger) check(i int, post *types.BundlePost) {
 	}
 }
 
-// audit takes the present epoch e to its end and answers for it: the hosts that
-// keep something claim it and post good bundles. The ledger stands behind the
-// last block for bundles afterwards.
-func (l *ledger) audit(e types.Epoch, hosts ...int) {
+// step ends epoch e: the hosts claim it, and those who claimed the epoch before
+// answer for that. The ledger stands behind the judgement of epoch e-1 then.
+func (l *ledger) step(e types.Epoch, hosts ...int) {
 	l.t.Helper()
 	l.to(l.rules().Checkpoint(e))
+	v := l.view()
 	var txs []types.Tx
-	for _, i := range hosts {
-		txs = append(txs, l.sign(i, types.KindLog, l.claim(i, e)))
-	}
-	l.put(txs...)
-	l.to(l.rules().Checkpoint(e + 1))
-	txs = nil
-	for _, i := range hosts {
-		if l.host(i).Lots > 0 {
-			txs = append(txs, l.sign(i, types.KindBundle, l.signedBundle(i, l.bundle(i, e))))
+	for i := range l.who {
+		ahead := uint64(0)
+		if slices.Contains(hosts, i) {
+			txs = append(txs, l.sign(i, types.KindLog, l.claim(i, e)))
+			ahead++
+		}
+		if e == 0 {
+			continue
+		}
+		if c := got[*types.ClaimRecord](l)(v.Claim(e-1, l.id(i))); c != nil && c.Log.Leaves > 0 && c.Bundle == nil {
+			txs = append(txs, l.sign(i, types.KindBundle, l.signedBundle(i, l.bundle(i, e-1)), later(ahead)))
 		}
 	}
 	l.put(txs...)
-	l.to(l.rules().BundlesDue(e) + 1)
+	l.to(l.rules().Checkpoint(e) + types.Height(l.rules().BundleBlocks) + 1)
 }
+
+// audit is step for one epoch alone.
+func (l *ledger) audit(e types.Epoch, hosts ...int) {
+	l.t.Helper()
+	l.step(e, hosts...)
+	l.step(e + 1)
+}
+
+// now is the epoch of the next block.
+func (l *ledger) now() types.Epoch { return l.rules().EpochOf(l.height() + 1) }

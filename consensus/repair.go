@@ -46,6 +46,30 @@ type wound struct {
 	live int
 }
 
+// wounds are those of the missing lots whose time is up (H4.1). It comes after
+// all of an epoch's misses are counted: replicas that missed together are not
+// live for each other.
+func (s *state) wounds(missing []types.LotID) (out []wound, err error) {
+	for _, id := range missing {
+		l, err := s.Lot(id)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.Plan(l.Plan)
+		if err != nil || p == nil {
+			return nil, orMalformed(err, "lot %s has no plan", id.Short())
+		}
+		live, err := s.live(l, p.Plan.Copies)
+		if err != nil {
+			return nil, err
+		}
+		if l.Missed >= mayMiss(live) {
+			out = append(out, wound{id, live})
+		}
+	}
+	return out, nil
+}
+
 // repairAll reopens lots, fewest live replicas first, within the epoch's cap:
 // the larger of one lot and a 112th of the community's live ranges (H4.2). What
 // does not fit waits for the next epoch's misses.
