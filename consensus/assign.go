@@ -26,8 +26,8 @@ type parties struct {
 // the next block when there are too few candidates (H1.5: it waits in waves).
 func (s *state) assign(id types.LotID) error {
 	l, err := s.Lot(id)
-	if err != nil || l == nil || l.Status != types.LotWaiting {
-		return err // ended, or restored by its old host, in the meantime
+	if err != nil || l == nil || l.Status != types.LotWaiting || l.Deadline > s.head.Height {
+		return err // ended, restored by its old host, or failed again in the meantime
 	}
 	p, err := s.Plan(l.Plan)
 	if err != nil || p == nil {

@@ -164,9 +164,10 @@ func (s *state) openPlan(id types.PlanID, rec *types.PlanRecord, lots []types.Lo
 	return s.listAdd(listDue(s.Rules.Checkpoint(rec.Plan.Until-1+settleTail), duePlanRefund), id)
 }
 
-// await puts a lot into the queue of draws.
+// await puts a lot into the queue of draws. The height stands in its record: an
+// entry of an earlier wait draws nothing.
 func (s *state) await(id types.LotID, l *types.LotRecord, at types.Height) error {
-	l.Status, l.Deadline = types.LotWaiting, 0
+	l.Status, l.Deadline = types.LotWaiting, at
 	if err := s.put(keyLot(id), l); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ type LotRecord struct {
 	Number    uint32 // of the attempt, from 0
 	Attempt   AttemptID
 	DrawnAt   Height
-	Deadline  Height // of the present state; 0: none
+	Deadline  Height // of the present state; 0: none; while waiting, the first block that may draw it
 	Host      Account
 	Encoders  []Account // one a range; empty for encodings without
 	Attestors []Account
