@@ -22,10 +22,9 @@ func (c *session) fill() error {
 		if !ok {
 			return nil
 		}
-		a := &asked{span: s, pays: pays, left: s.Count}
+		a := &asked{span: s, pays: pays}
 		if pays {
 			if err := c.reserve(a); err != nil {
-				c.unplan(s)
 				return c.later(err)
 			}
 		} else {
@@ -113,6 +112,9 @@ func (c *session) plan(limit int) (Span, bool) {
 }
 
 func (c *session) unplan(s Span) {
+	if s.Count == 0 {
+		return
+	}
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	for i := s.First; i < s.end(); i++ {
@@ -121,29 +123,40 @@ func (c *session) unplan(s Span) {
 	c.j.stir()
 }
 
-// reserve takes the price of a request out of job, lock and budget.
+// reserve takes the price of a request out of job, lock and budget. When they
+// do not cover all, the request becomes shorter; the error says why there is
+// nothing left of it.
 func (c *session) reserve(a *asked) error {
-	n := uint64(a.span.Count)
 	a.price = c.quote.Piece(c.price)
-	whole := new(big.Int).Mul(types.Wei(n), a.price)
-	if err := c.j.charge(whole); err != nil {
-		return err
+	whole := a.span
+	n := c.j.charge(whole.Count, a.price)
+	err := fmt.Errorf("%w: the job may cost %s wei", market.ErrPrice, c.j.whole)
+	if n > 0 {
+		var covered int
+		covered, err = c.j.s.wallet.reserve(c.dealing, n, c.quote.Units)
+		c.j.refund(new(big.Int).Mul(big.NewInt(int64(n-covered)), a.price))
+		n = covered
 	}
-	err := c.j.s.wallet.reserve(c.dealing, n*c.quote.Units, c.quote.Units)
-	if err != nil {
-		c.j.refund(whole)
+	a.span.Count = n
+	c.unplan(Span{First: whole.First + n, Count: whole.Count - n})
+	if n > 0 {
+		return nil
 	}
 	return moneyError(err)
 }
 
-// moneyError adds errTerms to what a fuller purse would mend.
+// moneyError tells errors of the wallet apart: errTerms for what a fuller purse
+// would mend, errOwn for a ledger or chain that failed.
 func moneyError(err error) error {
-	for _, own := range []error{market.ErrLock, market.ErrBudget, market.ErrPrice, market.ErrPayees} {
-		if errors.Is(err, own) {
+	if err == nil {
+		return nil
+	}
+	for _, money := range []error{market.ErrLock, market.ErrBudget, market.ErrPrice, market.ErrPayees} {
+		if errors.Is(err, money) {
 			return fmt.Errorf("%w: %w", errTerms, err)
 		}
 	}
-	return err
+	return fmt.Errorf("%w: %w", errOwn, err)
 }
 
 func (c *session) ask(a *asked) error {
@@ -157,6 +170,7 @@ func (c *session) ask(a *asked) error {
 	} else {
 		m.Pieces = c.j.want[a.span.First:a.span.end()]
 	}
+	a.left = a.span.Count
 	c.asked[c.ids] = a
 	c.rate.start(c.j.s.c.Now())
 	return c.send(m)

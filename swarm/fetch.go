@@ -142,7 +142,7 @@ func (j *job) judge(peer int, p Peer, err error) bool {
 	defer j.mu.Unlock()
 	j.faults = append(j.faults, fmt.Errorf("%s: %w", p.Account.Short(), err))
 	var final *Refusal
-	if errors.As(err, &final) && final.Reason != ReasonBusy || errors.Is(err, errTerms) {
+	if errors.As(err, &final) && final.Reason != ReasonBusy || errors.Is(err, errTerms) || errors.Is(err, errOwn) {
 		return false
 	}
 	return j.ctx.Err() == nil && j.plan.Left() > 0 && j.plan.Useful(peer)
@@ -213,7 +213,7 @@ func (j *job) agree() error {
 		return nil // nothing is going to be paid
 	}
 	paid := types.Wei(e.Pieces - e.Free)
-	e.Low, e.High = low.Mul(paid, low), new(big.Int).Mul(paid, high)
+	e.Low, e.High = new(big.Int).Mul(paid, low), new(big.Int).Mul(paid, high)
 	if err := j.terms.Allows(e.High); err != nil {
 		return err
 	}
@@ -226,23 +226,24 @@ func (j *job) agree() error {
 	return nil
 }
 
-// charge takes wei out of what the job may cost.
-func (j *job) charge(wei *big.Int) error {
+// charge takes the price of up to n items out of what the job may cost, and
+// says how many it covers.
+func (j *job) charge(n int, price *big.Int) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	sum := new(big.Int).Add(j.spent, wei)
-	if j.whole != nil && sum.Cmp(j.whole) > 0 {
-		return fmt.Errorf("%w: the job would cost %s wei, at most %s", errTerms, sum, j.whole)
+	if j.whole != nil {
+		left := new(big.Int).Sub(j.whole, j.spent)
+		n = atMost(left.Quo(left, price), n)
 	}
-	j.spent = sum
-	return nil
+	j.spent.Add(j.spent, new(big.Int).Mul(big.NewInt(int64(n)), price))
+	return n
 }
 
 // refund gives back what was charged and did not come.
 func (j *job) refund(wei *big.Int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.spent = new(big.Int).Sub(j.spent, wei)
+	j.spent.Sub(j.spent, wei)
 }
 
 // deliver hands out an item that is right, to all its places, unless another
@@ -274,6 +275,14 @@ func (j *job) write(i int, b []byte) error {
 		}
 	}
 	return nil
+}
+
+// atMost is the smaller of b and n, and not below 0.
+func atMost(b *big.Int, n int) int {
+	if b.IsInt64() {
+		return int(max(min(b.Int64(), int64(n)), 0))
+	}
+	return n
 }
 
 func smaller(a, b *big.Int) *big.Int {

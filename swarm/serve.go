@@ -93,7 +93,7 @@ func (s *Server) Serve(ctx context.Context, stream Stream) error {
 	defer cancel()
 	v := &visit{
 		s: s, stream: stream, guest: g, ctx: ctx,
-		asks: make(chan message, maxPending), thanks: make(chan message, maxPending),
+		asks: make(chan message, maxPending), thanks: make(chan message, maxPending), over: make(chan struct{}),
 	}
 	return errors.Join(v.run(cancel), s.counter.leave(g))
 }

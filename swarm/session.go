@@ -12,8 +12,11 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-// errTerms marks an end that money decided.
-var errTerms = errors.New("not on these terms")
+// Ends that no other try with the peer can change.
+var (
+	errTerms = errors.New("not on these terms")
+	errOwn   = errors.New("this node failed")
+)
 
 // session is one stream of a job to one peer. It runs on one goroutine.
 type session struct {
@@ -115,14 +118,14 @@ func (c *session) meet(ctx context.Context, p Peer) error {
 	w := c.j.s.wallet
 	var err error
 	if c.price, err = w.price(); err != nil {
-		return err
+		return moneyError(err)
 	}
 	if c.dealing, err = w.join(party{account, device}); err != nil {
-		return err
+		return moneyError(err)
 	}
 	again, err := w.settle(c.dealing, &c.quote)
 	if err != nil {
-		return err
+		return moneyError(err)
 	}
 	for i := range again {
 		if err := c.submit(&again[i]); err != nil {

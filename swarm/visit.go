@@ -19,9 +19,10 @@ type visit struct {
 	stream Stream
 	guest  *guest
 	ctx    context.Context
-	asks   chan message // full: the peer broke the limit of requests
-	thanks chan message // answers to receipts, which go first; full: the same
-	nodes  uint64       // bytes of blocks that count towards the next charge
+	asks   chan message  // full: the peer broke the limit of requests
+	thanks chan message  // answers to receipts, which go first; full: the same
+	over   chan struct{} // closed when read has ended: no receipt comes any more
+	nodes  uint64        // bytes of blocks that count towards the next charge
 	lastID uint32
 }
 
@@ -34,6 +35,7 @@ func (v *visit) run(cancel context.CancelFunc) error {
 		if !errors.Is(err, io.EOF) {
 			cancel()
 		}
+		close(v.over)
 		close(v.asks)
 	}()
 	err := v.answer()
@@ -357,8 +359,20 @@ func (v *visit) wait(receipt <-chan struct{}, limit <-chan time.Time) error {
 		case <-limit:
 			v.s.counter.distrust(v.guest)
 			return refuse(ReasonUnpaid, "no receipt in %s", v.s.c.Limits.PayWait)
+		case <-v.over:
+			return v.parted(receipt)
 		case <-v.ctx.Done():
 			return v.ctx.Err()
 		}
+	}
+}
+
+// parted decides when the peer has said its last word: perhaps a receipt.
+func (v *visit) parted(receipt <-chan struct{}) error {
+	select {
+	case <-receipt:
+		return nil
+	default:
+		return io.EOF
 	}
 }

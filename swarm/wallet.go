@@ -173,43 +173,48 @@ func (w *wallet) price() (*big.Int, error) {
 	return w.purse.Cost, nil
 }
 
-// reserve takes units out of lock and budget before they are asked for.
-func (w *wallet) reserve(d *dealing, units, perPiece uint64) error {
+// reserve takes the units of up to n pieces out of lock and budget before they
+// are asked for, and says for how many there is money. The error is about the
+// ledger or the chain, or, when there is none, says what is used up.
+func (w *wallet) reserve(d *dealing, n int, perPiece uint64) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.affords(units); err != nil {
-		return err
+	units, why := w.room()
+	if n = int(min(uint64(n), units/perPiece)); n == 0 {
+		return 0, why
 	}
-	if d.Ask(d.underway+units, perPiece) {
+	wanted := uint64(n) * perPiece
+	if d.Ask(d.underway+wanted, perPiece) {
 		if err := w.ledger.Save(nil, []types.Row{row(dealingKey(d.party), &d.Dealing)}); err != nil {
-			return fmt.Errorf("mark what may be owed: %w", err)
+			return 0, fmt.Errorf("mark what may be owed: %w", err)
 		}
 	}
-	w.reserved += units
-	d.underway += units
-	return nil
+	w.reserved += wanted
+	d.underway += wanted
+	return n, nil
 }
 
-func (w *wallet) affords(units uint64) error {
+// room is how many units may still be asked for, and what bounds them.
+func (w *wallet) room() (uint64, error) {
 	if err := w.turn(); err != nil {
-		return err
+		return 0, err
 	}
 	if w.purse == nil {
-		return fmt.Errorf("%w: a unit costs nothing", market.ErrPrice)
+		return 0, fmt.Errorf("%w: a unit costs nothing now", market.ErrPrice)
 	}
 	lock, err := w.facts.Lock(w.signer.Account(), w.epoch)
 	if err != nil {
-		return fmt.Errorf("lock of epoch %d: %w", w.epoch, err)
+		return 0, fmt.Errorf("lock of epoch %d: %w", w.epoch, err)
 	}
-	all := w.reserved + units
-	if room := w.purse.Room(lock); all > room {
-		return fmt.Errorf("%w: %d units wanted, room for %d", market.ErrLock, all, room)
+	units := w.purse.Room(lock)
+	why := fmt.Errorf("%w: %s coins in epoch %d", market.ErrLock, lock, w.epoch)
+	if left := w.budget.Left(w.perDay, w.now()); left != nil {
+		left.Quo(left, w.purse.Cost)
+		if left.IsUint64() && left.Uint64() < units {
+			units, why = left.Uint64(), fmt.Errorf("%w: %s wei", market.ErrBudget, w.perDay)
+		}
 	}
-	sum := market.Wei(all, w.purse.Cost)
-	if left := w.budget.Left(w.perDay, w.now()); left != nil && sum.Cmp(left) > 0 {
-		return fmt.Errorf("%w: %s wei wanted, %s left", market.ErrBudget, sum, left)
-	}
-	return nil
+	return units - min(units, w.reserved), why
 }
 
 // came moves units from under way to received.
@@ -283,15 +288,26 @@ func (w *wallet) sign(d *dealing, perPiece uint64) (*market.Receipt, error) {
 	w.reserved -= units
 	d.Signed(units)
 	d.Ask(d.underway, perPiece) // raises the mark now, so that one write does
-	// When this write fails the purse has signed what never leaves: that is
-	// honest, and the next receipt includes it.
 	err = w.ledger.Save(nil, []types.Row{
 		row(purseKey(w.epoch), w.purse), row(dealingKey(d.party), &d.Dealing), row(budgetKey, &w.budget),
 	})
 	if err != nil {
+		w.forget(d)
 		return nil, fmt.Errorf("keep receipt: %w", err)
 	}
 	return &r, nil
+}
+
+// forget gives up what is in memory after a write of which nobody knows whether
+// it is durable: what was signed must not leave. The ledger is read again, as
+// after a crash.
+func (w *wallet) forget(d *dealing) {
+	w.purse, w.past, w.loaded, w.budget = nil, nil, false, market.Budget{}
+	var durable market.Dealing
+	if _, err := load(w.ledger, dealingKey(d.party), &durable); err == nil {
+		w.reserved += durable.Received - d.Received
+		d.Dealing = durable
+	}
 }
 
 // answered counts a receipt that the payee has taken.
