@@ -50,6 +50,9 @@ func (n *Node) status(version string) (*api.Status, error) {
 		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Peers: []api.Peer{},
 		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota},
 	}
+	if n.dht != nil {
+		st.DHT = n.dht.Addr().String()
+	}
 	for _, p := range n.host.Peers() {
 		st.Peers = append(st.Peers, api.Peer{Account: p.Account.String(), Addrs: p.Addrs, Sent: p.Stats.Sent, Received: p.Stats.Received})
 	}

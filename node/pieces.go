@@ -59,7 +59,8 @@ func (t *town) openSwarm() (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.closers = append(t.closers, cancel)
 	n.host.Handle(swarm.Protocol, func(s *transport.Stream) {
-		if err := t.server.Serve(ctx, s); err != nil && ctx.Err() == nil {
+		var gone *transport.ResetError
+		if err := t.server.Serve(ctx, s); err != nil && ctx.Err() == nil && !errors.As(err, &gone) && !errors.Is(err, transport.ErrLost) {
 			n.cfg.report("swarm: serve: %v", err)
 		}
 	})

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,21 +13,25 @@ import (
 	"github.com/staddle/staddle/sponsor"
 	"github.com/staddle/staddle/swarm"
 	"github.com/staddle/staddle/types"
+	"github.com/staddle/staddle/validate"
 )
 
 // town is a community with its engines.
 type town struct {
-	node    *Node
-	chain   *chain.Chain
-	peers   []types.InvitePeer // of the invite
-	sponsor *sponsor.Sponsor
-	swarm   *swarm.Swarm
-	server  *swarm.Server
-	host    *host.Host
-	logs    *logbook.Logbook
-	answers answers
-	parts   []part
-	closers []func()
+	node      *Node
+	chain     *chain.Chain
+	peers     []types.InvitePeer // of the invite
+	sponsor   *sponsor.Sponsor
+	swarm     *swarm.Swarm
+	server    *swarm.Server
+	host      *host.Host
+	logs      *logbook.Logbook
+	validator *validate.Validator
+	gateway   net.Listener
+	epochs    string // folder with a folder of logs for each epoch
+	answers   answers
+	parts     []part
+	closers   []func()
 }
 
 // part is an engine that runs.
@@ -43,7 +48,10 @@ func (n *Node) openTown(inv *types.Invite) (*town, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &town{node: n, chain: c, peers: inv.Peers, answers: answers{net: n.net}}
+	t := &town{
+		node: n, chain: c, peers: inv.Peers, answers: answers{net: n.net},
+		sponsor: sponsor.New(c, n.net, n.Account()),
+	}
 	t.parts = []part{{"chain", c.Run}, {"registry", t.registrar}}
 	for _, open := range []func() error{t.openSwarm, t.openHost, t.openLogs, t.openValidator, t.openGateway} {
 		if err := open(); err != nil {

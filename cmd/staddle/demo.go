@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/staddle/staddle/api"
+	"github.com/staddle/staddle/types"
 )
 
 // demo is the story that `staddle sim` tells.
@@ -126,7 +127,7 @@ func (d *demo) startNodes() (err error) {
 		return err
 	}
 	for i := range 4 {
-		h, err := d.add(fmt.Sprintf("host%d", i+1))
+		h, err := d.add(fmt.Sprintf("host%d", i+1), "--upload", demoUpload)
 		if err != nil {
 			return err
 		}
@@ -148,6 +149,8 @@ const (
 	demoDeposit = "10000"
 	demoBond    = "2000"
 	demoLock    = "10"
+	demoEpochs  = 16
+	demoUpload  = "8388608" // bytes a day: an eighth of it is free, the rest is paid
 )
 
 func (d *demo) startCommunity() error {
@@ -210,7 +213,7 @@ func (d *demo) offer() error {
 }
 
 func (d *demo) publish() error {
-	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Wait: true}
+	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Epochs: demoEpochs, Wait: true}
 	began := time.Now()
 	last := uint64(0)
 	watch := api.Watch{
@@ -396,11 +399,11 @@ func (d *demo) read() (err error) {
 	if d.reader, err = d.add("reader"); err != nil {
 		return err
 	}
-	inv, err := call[api.InviteResult](d.simNetwork, d.validators[0], api.CallCommunityInvite, api.None{})
+	inv, err := d.nakedInvite()
 	if err != nil {
 		return err
 	}
-	if _, err := call[api.Community](d.simNetwork, d.reader, api.CallCommunityJoin, api.JoinRequest{Invite: inv.Invite}); err != nil {
+	if _, err := call[api.Community](d.simNetwork, d.reader, api.CallCommunityJoin, api.JoinRequest{Invite: inv}); err != nil {
 		return err
 	}
 	if _, err := call[api.SendResult](d.simNetwork, d.sponsor, api.CallSend, api.SendRequest{To: d.reader.account, Coins: "5"}); err != nil {
@@ -413,7 +416,12 @@ func (d *demo) read() (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("a tenth node joined by invite and replayed the chain")
+	d.say("a tenth node joined by an invite without addresses, found the members over the DHT, and replayed the chain")
+	if _, err := call[api.None](d.simNetwork, d.sponsor, api.CallStop, api.None{}); err != nil {
+		return err
+	}
+	_ = d.sponsor.proc.Wait() // it was told to end
+	d.say("the sponsor goes offline: what it published lives on the hosts alone")
 	began := time.Now()
 	to := filepath.Join(d.dir, "fetched")
 	got, err := call[api.GetResult](d.simNetwork, d.reader, api.CallGet, api.GetRequest{Ref: d.put.Ref, Dir: to})
@@ -428,6 +436,23 @@ func (d *demo) read() (err error) {
 	}
 	d.say("it fetched %d files, %s, in %.1f s, paid %s TAU: byte for byte the same", got.Files, bytesText(got.Bytes), time.Since(began).Seconds(), orZero(got.Paid))
 	return nil
+}
+
+// nakedInvite is an invite that names accounts and no addresses: the DHT must
+// find them.
+func (d *demo) nakedInvite() (string, error) {
+	res, err := call[api.InviteResult](d.simNetwork, d.validators[0], api.CallCommunityInvite, api.None{})
+	if err != nil {
+		return "", err
+	}
+	inv, err := types.ParseInvite(res.Invite)
+	if err != nil {
+		return "", err
+	}
+	for i := range inv.Peers {
+		inv.Peers[i].Addrs, inv.Peers[i].Device = nil, types.Device{}
+	}
+	return inv.String(), nil
 }
 
 func orZero(s string) string {
@@ -475,8 +500,10 @@ func treeSum(root string) (string, error) {
 // returnHost starts the killed host again: it follows the chain and finds what it
 // still keeps.
 func (d *demo) returnHost() error {
-	if err := d.start(d.victim); err != nil {
-		return err
+	for _, n := range []*simNode{d.sponsor, d.victim} {
+		if err := d.start(n); err != nil {
+			return err
+		}
 	}
 	living := slices.Clone(d.nodes)
 	if err := d.await("the killed host follows the chain again", 60*time.Second, func() (bool, error) { return d.agree(living, 1) }); err != nil {

@@ -33,8 +33,10 @@ type simNode struct {
 	proc    *exec.Cmd
 	log     *os.File
 	client  *api.Client
+	args    []string // beyond the usual
 	account string
 	address string
+	dhtAddr string
 }
 
 type simFlags struct {
@@ -97,7 +99,12 @@ func (s *simNetwork) start(n *simNode) error {
 		return err
 	}
 	n.log = log
-	args := append([]string{"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0"}, n.dht(s)...)
+	args := append([]string{
+		"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0", "--dht", "127.0.0.1:0",
+	}, n.args...)
+	if first := s.nodes[0]; first != n {
+		args = append(args, "--dht-seed", first.dhtAddr)
+	}
 	n.proc = exec.Command(s.self, args...)
 	n.proc.Stdout, n.proc.Stderr = log, log
 	n.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -110,18 +117,14 @@ func (s *simNetwork) start(n *simNode) error {
 		if err := n.client.Call(s.ctx, api.CallStatus, api.None{}, &st, api.Watch{}); err != nil {
 			return false, nil
 		}
-		n.account, n.address = st.Account, st.Address
+		n.account, n.address, n.dhtAddr = st.Account, st.Address, st.DHT
 		return true, nil
 	})
 }
 
-// dht is where a node's DHT socket is: the first node is the one that the others
-// begin with.
-func (n *simNode) dht(*simNetwork) []string { return nil }
-
-// add makes a node and starts it.
-func (s *simNetwork) add(name string) (*simNode, error) {
-	n := &simNode{name: name, home: filepath.Join(s.dir, name)}
+// add makes a node and starts it. The first one is where the others' DHT begins.
+func (s *simNetwork) add(name string, args ...string) (*simNode, error) {
+	n := &simNode{name: name, home: filepath.Join(s.dir, name), args: args}
 	s.nodes = append(s.nodes, n)
 	return n, s.start(n)
 }
