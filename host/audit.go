@@ -219,7 +219,8 @@ func (h *Host) wants(frozen *consensus.View, q *replica.Question) ([]wanted, err
 	return out, nil
 }
 
-// place gives the encoded proof of one place, nil when it cannot be shown.
+// place gives the encoded proof of one place, nil when it cannot be shown. A lot
+// that is to be shown and is not here is lost.
 func (h *Host) place(w *wanted) []byte {
 	s, err := h.openLot(w.lot, w.root)
 	if err == nil {
@@ -228,6 +229,9 @@ func (h *Host) place(w *wanted) []byte {
 			p.Claim = w.claim
 			return types.Marshal(p)
 		}
+	}
+	if errors.Is(err, ErrNotHere) {
+		h.wound(w.lot)
 	}
 	h.cfg.Report("host: leaf %d of lot %s cannot be shown: %v", w.leaf, w.lot.Short(), err)
 	return nil

@@ -212,3 +212,97 @@ func TestLostLotIsGivenUp(t *testing.T) {
 		return err == nil && l.Status == types.LotWaiting && slices.Contains(l.Refused, chaintest.Account(1))
 	})
 }
+
+// TestReturningHost: a host that was away is to be replaced; its next good
+// bundle makes the replica count again (H4.3). It shows it by the old root.
+func TestReturningHost(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.publish(2000, 1)
+	w.run(1, Policy{})
+	lots := w.Plan(0, d, 1, replica.Plain)
+	w.all(lots, types.LotCommitted)
+	w.attest(lots[0])
+	w.halt(1)
+	root := w.Lot(lots[0]).Root
+	w.Until("the lot is to be repaired", 0, func(v *consensus.View) bool {
+		l, err := v.Lot(lots[0])
+		return err == nil && l.Status == types.LotWaiting && l.Old == chaintest.Account(1)
+	})
+	n := w.run(1, Policy{})
+	e := w.Rules().EpochOf(w.Tip().Header.Height + 1)
+	w.MineTo(w.Rules().Checkpoint(e))
+	w.claim(1, e)
+	w.MineTo(w.Rules().Checkpoint(e + 1))
+	if post := w.bundle(1, e); len(post.Missed) > 0 {
+		t.Fatalf("bundle misses %v", post.Missed)
+	}
+	w.MineTo(w.Rules().BundlesDue(e) + 1)
+	if l := w.Lot(lots[0]); l.Status != types.LotActive || l.Host != n.h.me || l.Root != root {
+		t.Fatalf("lot is %s at %s", l.Status, l.Host.Short())
+	}
+	checkKept(t, n.h, d)
+}
+
+// TestMissingLeavesStayEmpty: what is lost after the claim is left out of the
+// bundle, never made up; the checkers sign what is true.
+func TestMissingLeavesStayEmpty(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.publish(2*types.PieceSize+3000, 1)
+	n := w.run(1, Policy{})
+	lots := w.Plan(0, d, 1, replica.Plain)
+	w.all(lots, types.LotCommitted)
+	for _, id := range lots {
+		w.attest(id)
+	}
+	e := w.Rules().EpochOf(w.Tip().Header.Height + 1)
+	w.MineTo(w.Rules().Checkpoint(e))
+	w.claim(1, e)
+	gone := lots[0]
+	if err := n.st.Replicas().Drop(gone); err != nil {
+		t.Fatal(err)
+	}
+	n.h.readers.clear()
+	w.MineTo(w.Rules().Checkpoint(e + 1))
+	post := w.bundle(1, e)
+	missed, err := mustFrozen(t, w, e).MissedLots(n.h.me, claimOf(t, w, e), post, beaconOf(t, w, e))
+	if err != nil || len(missed) != 1 || missed[0] != gone {
+		t.Fatalf("bundle of %d proofs misses lots %v, want %s: %v", post.Proofs, missed, gone.Short(), err)
+	}
+	if s, err := n.h.Status(); err != nil || s.Unshown != len(post.Missed) {
+		t.Fatalf("status %+v: %v", s, err)
+	}
+	w.Until("the lost lot is given up", pace, func(v *consensus.View) bool {
+		l, err := v.Lot(gone)
+		return err == nil && slices.Contains(l.Refused, n.h.me)
+	})
+	if l := w.Lot(lots[1]); l.Status != types.LotActive {
+		t.Fatalf("the other lot is %s", l.Status)
+	}
+}
+
+func mustFrozen(t *testing.T, w *world, e types.Epoch) *consensus.View {
+	t.Helper()
+	v, err := w.View().Frozen(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func claimOf(t *testing.T, w *world, e types.Epoch) *types.LogCommitment {
+	t.Helper()
+	c, err := w.View().Claim(e, chaintest.Account(1))
+	if err != nil || c == nil {
+		t.Fatalf("no claim: %v", err)
+	}
+	return &c.Log
+}
+
+func beaconOf(t *testing.T, w *world, e types.Epoch) types.Hash {
+	t.Helper()
+	rec, err := w.View().Epoch(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Beacon
+}

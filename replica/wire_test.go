@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"encoding/hex"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -134,6 +135,21 @@ func TestWireRoundTrips(t *testing.T) {
 	many := &LeafRequest{Leaves: make([]uint64, MaxAsked+1)}
 	if err := types.Unmarshal(types.Marshal(many), new(LeafRequest)); err == nil {
 		t.Error("request for 65 leaves accepted")
+	}
+}
+
+// TestWireVectors compares the frames with the vectors of the spec.
+func TestWireVectors(t *testing.T) {
+	type vector struct{ Name, Bytes string }
+	for file, names := range map[string][]string{
+		"leaf.json":   {"leaf request", "leaf answer"},
+		"bundle.json": {"check request", "get request", "check answer"},
+	} {
+		var all []vector
+		for _, n := range names {
+			all = append(all, vector{n, hex.EncodeToString(types.Marshal(frames()[n].have))})
+		}
+		golden(t, file, all)
 	}
 }
 
