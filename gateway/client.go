@@ -159,16 +159,16 @@ func (u *unzip) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (u *unzip) Close() error { return u.body.Close() }
 
-// ErrRefused is an answer other than the one asked for.
-type ErrRefused struct {
+// RefusedError is an answer other than the one asked for.
+type RefusedError struct {
 	Code int // HTTP status
 	Why  string
 }
 
 // Error implements error.
-func (e *ErrRefused) Error() string { return fmt.Sprintf("gateway says %d: %s", e.Code, e.Why) }
+func (e *RefusedError) Error() string { return fmt.Sprintf("gateway says %d: %s", e.Code, e.Why) }
 
-// ask gives the body of an answer with that status, else *ErrRefused.
+// ask gives the body of an answer with that status, else *RefusedError.
 func (do Do) ask(ctx context.Context, call Call, want int) (io.ReadCloser, error) {
 	r, err := do(ctx, call)
 	if err != nil {
@@ -184,7 +184,7 @@ func (do Do) ask(ctx context.Context, call Call, want int) (io.ReadCloser, error
 		}
 		return c
 	}, string(why))
-	return nil, errors.Join(&ErrRefused{r.StatusCode, strings.TrimSpace(clean)}, r.Body.Close())
+	return nil, errors.Join(&RefusedError{r.StatusCode, strings.TrimSpace(clean)}, r.Body.Close())
 }
 
 func (do Do) all(ctx context.Context, target string, limit int64) ([]byte, error) {

@@ -211,7 +211,7 @@ func TestReader(t *testing.T) {
 			if err := do.Log(t.Context(), s.seconds, &wrong, func([]byte) error { return nil }); !errors.Is(err, lines.ErrLog) {
 				t.Fatalf("error %v", err)
 			}
-			var refused *ErrRefused
+			var refused *RefusedError
 			if _, err := as(poor).Headers(t.Context(), s.seconds, claim); !errors.As(err, &refused) || refused.Code != 403 {
 				t.Fatalf("error %v", err)
 			}
@@ -237,7 +237,7 @@ func TestSmash(t *testing.T) {
 				t.Fatalf("answer %s, want %s: %v", have, want, err)
 			}
 			for d, code := range map[types.Hash]int{types.H("staddle/test/none"): 404, bad: 500} {
-				var refused *ErrRefused
+				var refused *RefusedError
 				if _, err := as(validator).Smash(t.Context(), d, types.Hash(secret)); !errors.As(err, &refused) || refused.Code != code {
 					t.Fatalf("error %v, want %d", err, code)
 				}

@@ -19,12 +19,12 @@ import (
 )
 
 // slowPieces answer when the test says so.
-type slowPieces struct{ asked, go_ chan struct{} }
+type slowPieces struct{ asked, answer chan struct{} }
 
 func (s slowPieces) Piece(ctx context.Context, _ types.Hash) ([]byte, error) {
 	s.asked <- struct{}{}
 	select {
-	case <-s.go_:
+	case <-s.answer:
 	case <-ctx.Done():
 	}
 	return nil, &types.Missing{}
@@ -46,7 +46,7 @@ func TestOneAnswerOfADevice(t *testing.T) {
 	if have := call(t, s.as(second), Call{Target: "/bandwidthlog"}); have.code != 503 {
 		t.Fatalf("one more than all: %d", have.code)
 	}
-	close(slow.go_)
+	close(slow.answer)
 	if have := <-done; have != 404 {
 		t.Fatalf("the first: %d", have)
 	}

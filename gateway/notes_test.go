@@ -20,7 +20,7 @@ func paths() []string {
 }
 
 func code(err error) int {
-	var refused *ErrRefused
+	var refused *RefusedError
 	switch {
 	case err == nil:
 		return http.StatusNoContent
