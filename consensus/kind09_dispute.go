@@ -118,7 +118,8 @@ func (s *state) loseDispute(by, host types.Account) error {
 
 // winDispute: the host loses the smaller of its bond and 64 epochs of the lot's
 // pay, each checker that signed 1/32 of its deposit; a tenth goes to the
-// disputer, the rest is burned; the epoch's bundle counts for nothing.
+// disputer, the rest is burned; the epoch's bundle counts for nothing, and the lot
+// is repaired.
 func (s *state) winDispute(by types.Account, b *types.Dispute, claim *types.ClaimRecord, lot *types.LotRecord) error {
 	var taken types.Amount
 	pay := types.Amount(0)
@@ -150,7 +151,24 @@ func (s *state) winDispute(by types.Account, b *types.Dispute, claim *types.Clai
 	if err := s.put(keyClaim(b.Epoch, b.Host), claim); err != nil {
 		return err
 	}
-	return s.credit(by, taken/10)
+	if err := s.credit(by, taken/10); err != nil {
+		return err
+	}
+	if lot == nil || b.Kind != types.DisputeProof {
+		return nil
+	}
+	return s.repairDisputed(lot)
+}
+
+// repairDisputed reopens the lot of a failed audit at once (H4.1), if the attempt
+// that failed is still its contract.
+func (s *state) repairDisputed(failed *types.LotRecord) error {
+	id := types.LotOf(failed.Plan, failed.Copy, failed.Index)
+	l, err := s.Lot(id)
+	if err != nil || l == nil || l.Status != types.LotActive || l.Attempt != failed.Attempt {
+		return err
+	}
+	return s.reopen(id, l)
 }
 
 // rent is what so many pieces cost in one epoch, rounded up, in base units.
