@@ -117,10 +117,42 @@ func (v *Validator) decide(ctx context.Context, now *consensus.View, from types.
 	if p.Result != c.result || p.Rows != c.rows {
 		return types.Signature{}, fmt.Errorf("%w: result %s of %d rows, here it is %s of %d", ErrFalse, p.Result, p.Rows, c.result, c.rows)
 	}
+	if err := v.reserve(now, from, p); err != nil {
+		return types.Signature{}, err
+	}
 	if q.Op == opCheck {
 		return types.Signature{}, nil
 	}
 	return v.signResult(now, p)
+}
+
+// reserved is the proposal that this validator said yes to last. Until it had
+// its time, one of a later proposer has to wait, so that signatures do not split.
+type reserved struct {
+	epoch  types.Epoch
+	digest types.Hash
+	rank   int
+	until  types.Height
+}
+
+// reserve keeps this validator's word for a proposal. A proposer before the one
+// that has it takes it over.
+func (v *Validator) reserve(now *consensus.View, by types.Account, p *Proposal) error {
+	list, err := Proposers(now, p.Inputs.Epoch)
+	if err != nil {
+		return err
+	}
+	digest := p.Collation().Digest(now.Chain)
+	rank := slices.Index(list, by)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := &v.word
+	other := r.epoch == p.Inputs.Epoch && r.digest != digest
+	if other && r.rank < rank && now.Height() < r.until {
+		return fmt.Errorf("%w: proposer %d has this validator's word until block %d", ErrTooEarly, r.rank, r.until)
+	}
+	*r = reserved{p.Inputs.Epoch, digest, rank, now.Height() + 2*rankBlocks}
+	return nil
 }
 
 // admit holds a proposal to the time table and its inputs to what is known here.

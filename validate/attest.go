@@ -329,25 +329,37 @@ func leafOf(piece []byte, at uint64) []byte {
 	return leaf
 }
 
-// submitAttestations puts the lots on chain in batches.
+// submitAttestations puts the lots on chain in batches. A batch that the rules
+// refuse, as a lot moved on meanwhile, goes lot by lot.
 func (v *Validator) submitAttestations(good []*job, now types.Height) error {
 	var errs []error
 	for batch := range slices.Chunk(good, attestBatch) {
-		body := new(types.Attestations)
-		var names types.Encoder
-		for _, j := range batch {
-			body.List = append(body.List, types.Attestation{Lot: j.id, Attempt: j.lot.Attempt, Root: j.lot.Root})
-			names.Bytes(j.lot.Attempt[:])
-		}
-		name := "attest/" + types.H("staddle/attest/name/1", names.Data()).Short()
-		if err := v.cfg.Chain.Submit(types.KindAttest, body, name); err != nil {
-			errs = append(errs, err)
+		err := v.submitBatch(batch, now)
+		if err != nil && len(batch) > 1 {
+			for _, j := range batch {
+				errs = append(errs, v.submitBatch([]*job{j}, now))
+			}
 			continue
 		}
-		for _, j := range batch {
-			v.waiting[j.lot.Attempt] = now
-		}
-		v.attested.Add(uint64(len(batch)))
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (v *Validator) submitBatch(batch []*job, now types.Height) error {
+	body := new(types.Attestations)
+	var names types.Encoder
+	for _, j := range batch {
+		body.List = append(body.List, types.Attestation{Lot: j.id, Attempt: j.lot.Attempt, Root: j.lot.Root})
+		names.Bytes(j.lot.Attempt[:])
+	}
+	name := "attest/" + types.H("staddle/attest/name/1", names.Data()).Short()
+	if err := v.cfg.Chain.Submit(types.KindAttest, body, name); err != nil {
+		return err
+	}
+	for _, j := range batch {
+		v.waiting[j.lot.Attempt] = now
+	}
+	v.attested.Add(uint64(len(batch)))
+	return nil
 }

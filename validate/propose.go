@@ -65,6 +65,9 @@ func (v *Validator) propose(ctx context.Context, now *consensus.View, e types.Ep
 		return fmt.Errorf("%w: others signed result %s, here it is %s", ErrFalse, p.Result, result.result)
 	}
 	p.Result, p.Rows = result.result, result.rows
+	if err := v.reserve(now, v.me, p); err != nil {
+		return err
+	}
 	agreed, _ := v.gather(ctx, c, p, opCheck)
 	if err := c.enough(agreed); err != nil {
 		return fmt.Errorf("result %s: %w", p.Result, err)
@@ -139,8 +142,11 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 			}
 		}
 	}
-	in := Inputs{Epoch: e, Height: now.Height(), Block: now.Root()}
-	var err error
+	base, err := cutOf(now, e)
+	if err != nil {
+		return nil, err
+	}
+	in := Inputs{Epoch: e, Height: base.Height(), Block: base.Root()}
 	if in.Logs, in.Statements, err = v.holding(now, e); err != nil {
 		return nil, err
 	}
@@ -148,6 +154,25 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 		return nil, err
 	}
 	return &Proposal{Inputs: in}, nil
+}
+
+// cutOf is the state that an epoch's result is computed from: that of the block
+// after its bundles were due, so that proposers do not differ, unless a host has
+// lost a dispute since; then the newest one.
+func cutOf(now *consensus.View, e types.Epoch) (*consensus.View, error) {
+	h := now.Rules.BundlesDue(e) + 1
+	if now.Height() == h {
+		return now, nil
+	}
+	cut, err := now.At(h)
+	if err != nil {
+		return nil, err
+	}
+	lost, err := lostSince(cut, now, e)
+	if err != nil || lost {
+		return now, err
+	}
+	return cut, nil
 }
 
 // holding is what counts of the logs and statements that are held: logs with

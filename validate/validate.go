@@ -27,7 +27,8 @@ type Validator struct {
 	signing sync.Mutex // one decision about a signature at a time
 
 	mu    sync.Mutex
-	tests map[testKey]*test                      // service tests under way
+	tests map[testKey]*test // service tests under way
+	word  reserved
 	told  map[types.Account]*toldOf              // what a proposer was told last
 	held  map[types.Epoch]map[types.Account]Used // logs that are held, checked
 
