@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 
@@ -57,6 +58,7 @@ type Chain struct {
 	rules types.Rules
 	gen   types.Genesis
 
+	busy atomic.Int64   // blocks that Run judges now: it does not mine meanwhile
 	in   chan heard     // for Run; full: dropped
 	wake chan struct{}  // for Run; one waiting is enough
 	talk sync.WaitGroup // requests on their way
@@ -69,7 +71,9 @@ type Chain struct {
 	events  *recent // events of the newest blocks
 	pool    *pool
 	queue   *queue
-	held    []*types.Block // ahead of the clock (T3)
+	held    []*types.Block                 // ahead of the clock (T3)
+	aside   *aside                         // of lesser forks, not judged
+	deaf    map[types.Account]types.Millis // peers that did not answer, not asked again before
 	watch   []chan struct{}
 	banned  map[types.Account]types.Millis
 	trouble error // of the store: the chain stands still
@@ -137,7 +141,7 @@ func Open(s Store, net Net, cfg Config) (*Chain, error) {
 		return nil, ErrNoCommunity
 	}
 	c := &Chain{
-		store: s, net: net, cfg: cfg, banned: map[types.Account]types.Millis{}, events: newRecent(),
+		store: s, net: net, cfg: cfg, banned: map[types.Account]types.Millis{}, deaf: map[types.Account]types.Millis{}, events: newRecent(), aside: newAside(),
 		in: make(chan heard, inboxSize), wake: make(chan struct{}, 1),
 	}
 	if err := types.Unmarshal(raw, &c.gen); err != nil {

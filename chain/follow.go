@@ -19,11 +19,12 @@ const (
 	Known   Outcome = iota // it was here before
 	Held                   // its time is ahead of the clock
 	Orphan                 // its parent is not here
-	Aside                  // valid, but not the best fork
+	Aside                  // it does not lead the best fork: kept in memory, not judged
 	Adopted                // the new tip
 )
 
-// Add judges a block. Missing state is fetched from the peer that sent it; zero
+// Add judges a block that would be the new tip; one of a lesser fork is set aside
+// and judged when a block on it leads. Missing state is fetched from the peer that sent it; zero
 // asks nobody. The error wraps *consensus.Invalid when the block can never be
 // valid.
 func (c *Chain) Add(ctx context.Context, b *types.Block, from types.Account) (Outcome, error) {
@@ -32,6 +33,17 @@ func (c *Chain) Add(ctx context.Context, b *types.Block, from types.Account) (Ou
 	if done, out, err := c.early(b); done {
 		return out, err
 	}
+	if !consensus.Better(b, c.Tip()) {
+		c.mu.Lock()
+		c.aside.put(b)
+		c.mu.Unlock()
+		return Aside, nil
+	}
+	return c.admit(ctx, b, from)
+}
+
+// admit judges a block whose parent is here, and keeps it.
+func (c *Chain) admit(ctx context.Context, b *types.Block, from types.Account) (Outcome, error) {
 	out, err := c.judge(ctx, b, from)
 	if err != nil {
 		return Orphan, err

@@ -29,13 +29,17 @@ func (c *Chain) mineLoop(ctx context.Context) {
 		case <-ctx.Done():
 		case <-changed:
 		case <-timer.C:
-			if ok {
+			if ok && !c.behind() {
 				c.mineOnce(ctx)
 			}
 		}
 		timer.Stop()
 	}
 }
+
+// behind reports whether blocks of others wait to be judged: a block on top of an
+// old tip would only make a fork.
+func (c *Chain) behind() bool { return c.busy.Load() > 0 || len(c.in) > 0 }
 
 // turn is how long to wait for this account's turn.
 func (c *Chain) turn() (time.Duration, bool, error) {
@@ -50,7 +54,11 @@ func (c *Chain) turn() (time.Duration, bool, error) {
 	if done, err := c.minedAt(v.Head.Height + 1); err != nil || done {
 		return 0, false, err
 	}
-	return max(0, time.Duration(at-c.cfg.Clock())*time.Millisecond), true, nil
+	wait := max(0, time.Duration(at-c.cfg.Clock())*time.Millisecond)
+	if c.behind() {
+		wait = max(wait, 20*time.Millisecond)
+	}
+	return wait, true, nil
 }
 
 func minedKey(h types.Height) string { return keyMined + string(types.Be64(uint64(h))) }

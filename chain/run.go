@@ -3,7 +3,6 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -20,9 +19,10 @@ type heard struct {
 }
 
 const (
-	inboxSize  = 1024 // more is dropped: peers tell again, or are asked
-	askTimeout = 10 * time.Second
-	pollEvery  = 2 * time.Second
+	inboxSize     = 1024 // more is dropped: peers tell again, or are asked
+	askTimeout    = 10 * time.Second
+	followTimeout = 5 * time.Minute // for the way to a block, however long
+	pollEvery     = 2 * time.Second
 )
 
 // inbox hands something to the loop, without waiting.
@@ -75,18 +75,34 @@ func (c *Chain) take(ctx context.Context, h heard) {
 
 // receive adds a block and passes it on when it became the tip.
 func (c *Chain) receive(ctx context.Context, b *types.Block, from types.Account) {
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+	c.busy.Add(1)
+	defer c.busy.Add(-1)
 	before := c.Tip()
-	out, err := c.Add(ask, b, from)
-	if err == nil && out == Orphan {
-		err = c.catchUp(ask, b, from)
-	}
+	err := c.follow(ctx, b, from)
 	c.blame(from, err)
 	if tip := c.Tip(); tip != before {
 		c.announce(ctx, tip, from)
 		c.afterTip()
 	}
+}
+
+// follow adds a block with whatever is missing below it: its transactions, when
+// only the header was announced, and its ancestors, when it leads.
+func (c *Chain) follow(ctx context.Context, b *types.Block, from types.Account) error {
+	ask, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	if list := types.NodeCID(types.Marshal(types.TxList{Txs: b.Txs})); list != b.Header.Txs && len(b.Txs) == 0 {
+		whole, err := c.ancestors(ask, from, b.Name)
+		if err != nil {
+			return err
+		}
+		b = whole[0]
+	}
+	out, err := c.Add(ask, b, from)
+	if err == nil && out == Orphan && consensus.Better(b, c.Tip()) {
+		err = c.catchUp(ask, b, from)
+	}
+	return err
 }
 
 // blame stops listening to a peer that sent what can never be valid.
@@ -173,18 +189,54 @@ func (c *Chain) announce(ctx context.Context, b *types.Block, except types.Accou
 }
 
 // tellAll sends one request to every peer, each on its own and in the
-// background; who does not answer in time is asked at the next poll.
+// background; who does not answer is left alone for a while.
 func (c *Chain) tellAll(ctx context.Context, msg []byte, except types.Account) {
-	for _, p := range c.net.Connected() {
-		if p == except || p == c.cfg.Signer.Account() {
+	for _, p := range c.listeners() {
+		if p == except {
 			continue
 		}
 		c.talk.Go(func() {
 			ask, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
-			_, _ = c.net.Request(ask, p, Protocol, msg, 16) // a deaf peer hears at the next poll
+			_, err := c.net.Request(ask, p, Protocol, msg, 16)
+			c.heardFrom(p, err)
 		})
 	}
+}
+
+// listeners are the connected peers that answer this protocol, as far as known.
+func (c *Chain) listeners() []types.Account {
+	now := c.cfg.Clock()
+	var out []types.Account
+	all := c.net.Connected()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range all {
+		if p != c.cfg.Signer.Account() && c.deaf[p] <= now {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+const (
+	deafMillis = 30_000
+	maxDeaf    = 4096
+)
+
+// heardFrom notes whether a peer answers. Strangers that only fetch pieces do not
+// speak this protocol; asking them again and again would cost more than it gives.
+func (c *Chain) heardFrom(p types.Account, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		delete(c.deaf, p)
+		return
+	}
+	if len(c.deaf) >= maxDeaf {
+		c.deaf = map[types.Account]types.Millis{}
+	}
+	c.deaf[p] = c.cfg.Clock() + deafMillis
 }
 
 // pollLoop asks the peers for their tips, so that what was missed is found, and
@@ -207,35 +259,22 @@ func (c *Chain) pollLoop(ctx context.Context) {
 	}
 }
 
+// poll asks all peers for their tips at once; one that leads is for the loop.
 func (c *Chain) poll(ctx context.Context) {
-	for _, p := range c.net.Connected() {
-		if p == c.cfg.Signer.Account() || c.isBanned(p) {
+	var all sync.WaitGroup
+	for _, p := range c.listeners() {
+		if c.isBanned(p) {
 			continue
 		}
-		ask, cancel := context.WithTimeout(ctx, askTimeout)
-		b, err := c.askTipOf(ask, p)
-		if err == nil && b.Header.Chain == c.id && consensus.Better(b, c.Tip()) {
-			err = c.pull(ask, b, p)
-		}
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			c.cfg.Report("chain: peer %s: %v", p.Short(), err)
-		}
+		all.Go(func() {
+			ask, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			b, err := c.askTipOf(ask, p)
+			c.heardFrom(p, err)
+			if err == nil && b.Header.Chain == c.id && consensus.Better(b, c.Tip()) {
+				c.inbox(heard{block: b, from: p})
+			}
+		})
 	}
-}
-
-// pull gets a block that a peer names as its tip, with its transactions, and the
-// way to it.
-func (c *Chain) pull(ctx context.Context, b *types.Block, from types.Account) error {
-	if _, known, err := c.store.Get(table, keyBlock+b.Name.KeyString()); err != nil || known {
-		return err
-	}
-	full, err := c.ancestors(ctx, from, b.Name)
-	if err != nil {
-		return fmt.Errorf("tip %d: %w", b.Header.Height, err)
-	}
-	for i := len(full) - 1; i >= 0; i-- {
-		c.inbox(heard{block: full[i], from: from})
-	}
-	return nil
+	all.Wait()
 }

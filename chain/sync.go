@@ -299,6 +299,13 @@ func (c *Chain) catchUp(ctx context.Context, b *types.Block, from types.Account)
 		if known {
 			break
 		}
+		c.mu.Lock()
+		parent := c.aside.byName[last.Header.Previous]
+		c.mu.Unlock()
+		if parent != nil {
+			way = append(way, parent)
+			continue
+		}
 		if len(way) > int(c.rules.MutableRange) || last.Header.Height <= 1 {
 			return fmt.Errorf("peer %s follows a fork that does not meet this one", from.Short())
 		}
@@ -309,11 +316,26 @@ func (c *Chain) catchUp(ctx context.Context, b *types.Block, from types.Account)
 		way = append(way, more...)
 	}
 	for i := len(way) - 1; i >= 0; i-- {
-		if _, err := c.Add(ctx, way[i], from); err != nil {
+		if err := c.step(ctx, way[i], from); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// step judges one block of the way to a block that leads.
+func (c *Chain) step(ctx context.Context, b *types.Block, from types.Account) error {
+	c.judging.Lock()
+	defer c.judging.Unlock()
+	done, out, err := c.early(b)
+	if done && out == Orphan && err == nil {
+		err = fmt.Errorf("block %d lost its parent", b.Header.Height)
+	}
+	if done || err != nil {
+		return err
+	}
+	_, err = c.admit(ctx, b, from)
+	return err
 }
 
 // ancestors asks for blocks from name backwards, at least one.
@@ -321,6 +343,8 @@ func (c *Chain) ancestors(ctx context.Context, from types.Account, name cid.Cid)
 	e := c.request(askAncestors, 2)
 	e.Link(name)
 	e.Uint(maxAncestors)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	raw, err := c.net.Request(ctx, from, Protocol, e.Data(), maxAnswer)
 	if err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func (s *state) checkCheckers(frozen *View, host types.Account, b *types.BundleP
 	if err != nil {
 		return err
 	}
-	digest := b.Digest(s.Chain, host)
+	digest := b.Digest(s.Chain, host, beacon)
 	for i, c := range b.Checkers {
 		if !slices.Contains(drawn, c.By) {
 			return refuse("account %s was not drawn to check this bundle", c.By.Short())

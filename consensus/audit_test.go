@@ -87,7 +87,7 @@ func TestH6_4(t *testing.T) {
 			other = i
 		}
 	}
-	digest := good.Digest(l.gen.Chain(), l.id(host))
+	digest := good.Digest(l.gen.Chain(), l.id(host), l.epoch(e).Beacon)
 	for name, x := range map[string]struct {
 		change func(b *types.BundlePost)
 		sign   bool

@@ -363,7 +363,7 @@ func (l *ledger) signedBundle(i int, b *replica.Bundle) *types.BundlePost {
 func (l *ledger) check(i int, post *types.BundlePost) {
 	l.t.Helper()
 	_, frozen := l.question(i, post.Epoch)
-	digest := post.Digest(l.gen.Chain(), l.id(i))
+	digest := post.Digest(l.gen.Chain(), l.id(i), l.epoch(post.Epoch).Beacon)
 	post.Checkers = nil
 	for _, a := range got[[]types.Account](l)(frozen.Checkers(l.id(i), l.epoch(post.Epoch).Beacon)) {
 		post.Checkers = append(post.Checkers, types.Signed{By: a, Signature: l.who[l.number(a)].Sign(digest[:])})

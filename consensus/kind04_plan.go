@@ -157,7 +157,9 @@ func (s *state) openPlan(id types.PlanID, rec *types.PlanRecord, lots []types.Lo
 			}
 		}
 	}
-	end := s.Rules.Checkpoint(rec.Plan.Until - 1)
+	// One block after the last checkpoint: the state there still shows the lots,
+	// and the last epoch is billed from it.
+	end := s.Rules.Checkpoint(rec.Plan.Until-1) + 1
 	if err := s.listAdd(listDue(end, duePlanEnd), id); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"math/big"
 
 	"github.com/staddle/staddle/trie"
 	"github.com/staddle/staddle/types"
@@ -106,7 +107,9 @@ func (s *state) burn(n types.Amount) { s.g.Burned += n }
 
 // Money sums everything that stands in accounts, plus what was burned, in base
 // units and the wei below one (U3). It walks the whole state: for tests and the
-// doctor. Locks of plans, downloads and disputes are inside Locked.
+// doctor. Locks of plans, downloads and disputes are inside Locked. While a
+// transfer runs, what its buckets paid out before others were collected is
+// taken off, and what they collected first is added.
 func (v *View) Money() (base types.Amount, wei uint64, err error) {
 	g, err := v.Globals()
 	if err != nil {
@@ -125,7 +128,36 @@ func (v *View) Money() (base types.Amount, wei uint64, err error) {
 		wei += a.Carry
 		return nil
 	})
-	return base + types.Amount(wei/types.WeiPerBase), wei % types.WeiPerBase, err
+	if err != nil {
+		return 0, 0, err
+	}
+	ahead, err := v.advanced(g.Transfer)
+	if err != nil {
+		return 0, 0, err
+	}
+	sum := new(big.Int).SetUint64(uint64(base))
+	sum.Mul(sum, big.NewInt(types.WeiPerBase))
+	sum.Add(sum, new(big.Int).SetUint64(wei))
+	paid, rest := new(big.Int).DivMod(sum.Sub(sum, ahead), big.NewInt(types.WeiPerBase), new(big.Int))
+	return types.Amount(paid.Uint64()), rest.Uint64(), nil
+}
+
+// advanced is what the buckets of the running transfer that were applied so far
+// paid out above what they collected, in wei; the whole result is zero.
+func (v *View) advanced(e types.Epoch) (*big.Int, error) {
+	sum := new(big.Int)
+	rec, err := v.Epoch(e)
+	if err != nil || rec.Due == 0 {
+		return sum, err
+	}
+	var res types.Result
+	if err := v.block(rec.Collation.Result, &res); err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	for k := range rec.Buckets {
+		sum.Add(sum, res.Entries[k].Net.T)
+	}
+	return sum, nil
 }
 
 // Accounts calls fn with every account, in the order of the trie.

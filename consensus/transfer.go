@@ -34,7 +34,10 @@ func (s *state) transfer() error {
 	if last < types.ResultBuckets {
 		return nil
 	}
-	return s.endTransfer(e)
+	if err := s.endTransfer(e); err != nil {
+		return err
+	}
+	return s.startTransfer()
 }
 
 // endTransfer gives back the download locks of a paid or forgotten epoch and
@@ -51,26 +54,31 @@ func (s *state) endTransfer(e types.Epoch) error {
 	return nil
 }
 
-// startTransfer is called at each checkpoint: the oldest unpaid epoch is paid
-// from the next block on when its time has come and its result is signed; one
-// that never got a result is given up.
+// startTransfer is called at each checkpoint and after each transfer: the oldest
+// unpaid epoch is paid from the next block on when its time has come and its
+// result is signed (ST9.2: in order, one behind the other); those that never got
+// a result are given up.
 func (s *state) startTransfer() error {
-	e := s.g.Transfer
-	if s.epoch < e+transferAfter {
-		return nil
+	for {
+		e := s.g.Transfer
+		if s.head.Height < s.Rules.Checkpoint(e+transferAfter) {
+			return nil
+		}
+		rec, err := s.Epoch(e)
+		if err != nil || rec.Due != 0 {
+			return err
+		}
+		if rec.Collation != nil {
+			rec.Due = s.head.Height
+			return s.put(keyEpoch(e), rec)
+		}
+		if s.head.Height < s.Rules.Checkpoint(e+lastCollation) {
+			return nil
+		}
+		if err := s.endTransfer(e); err != nil {
+			return err
+		}
 	}
-	rec, err := s.Epoch(e)
-	if err != nil || rec.Due != 0 {
-		return err
-	}
-	if rec.Collation != nil {
-		rec.Due = s.head.Height
-		return s.put(keyEpoch(e), rec)
-	}
-	if s.epoch < e+lastCollation {
-		return nil
-	}
-	return s.endTransfer(e)
 }
 
 func (s *state) payBucket(e types.Epoch, res *types.Result, k int) error {

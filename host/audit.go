@@ -239,7 +239,7 @@ func (h *Host) place(w *wanted) []byte {
 
 // askCheckers collects signatures from the drawn checkers that have not signed.
 func (h *Host) askCheckers(ctx context.Context, a *audit) []types.Signed {
-	digest := a.post.Digest(h.cfg.Chain.ID(), h.me)
+	digest := a.post.Digest(h.cfg.Chain.ID(), h.me, a.beacon)
 	request := types.Marshal(&replica.BundleRequest{Check: a.raw})
 	answers := make([]*types.Signed, len(a.checkers))
 	var g errgroup.Group

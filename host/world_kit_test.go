@@ -199,7 +199,7 @@ func (w *world) answerChecks(i int) {
 		if err != nil || !report.Honest() {
 			return nil, errors.Join(err, errors.New("false bundle"))
 		}
-		digest := b.Post().Digest(v.Chain, from)
+		digest := b.Post().Digest(v.Chain, from, rec.Beacon)
 		return types.Marshal(&replica.CheckAnswer{Signature: chaintest.Signer(i).Sign(digest[:])}), nil
 	})
 }

@@ -97,6 +97,10 @@ func (d doors) seconds(e types.Epoch) (uint64, *types.EpochRecord, error) {
 	return rec.Seconds, rec, nil
 }
 
+// maxBandwidthLog bounds the bandwidthlog of one node: 4,096 receipts of both
+// sides fit many times.
+const maxBandwidthLog = 16 << 20
+
 // Log gets what an account committed for an epoch.
 func (d doors) Log(ctx context.Context, of types.Account, e types.Epoch) (*validate.Log, error) {
 	v, err := d.t.chain.View()
@@ -129,6 +133,9 @@ func (d doors) Log(ctx context.Context, of types.Account, e types.Epoch) (*valid
 		h := &out.Headers[i]
 		if h.Role != types.LogBandwidth {
 			continue
+		}
+		if h.Bytes > maxBandwidthLog {
+			return nil, fmt.Errorf("bandwidthlog of %d bytes above %d", h.Bytes, maxBandwidthLog)
 		}
 		var all bytes.Buffer
 		err := do.Log(ctx, seconds, h, func(line []byte) error {

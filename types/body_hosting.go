@@ -270,14 +270,15 @@ func (b *BundlePost) DecodeFrom(d *Decoder) {
 	b.Checkers = decodeSigned(d, 16)
 }
 
-// Digest is what the checkers sign.
-func (b *BundlePost) Digest(chain ChainID, host Account) Hash {
+// Digest is what the checkers sign. It names the epoch's beacon, so that on
+// another fork, which asks for other leaves, the signatures mean nothing.
+func (b *BundlePost) Digest(chain ChainID, host Account, beacon Hash) Hash {
 	var e Encoder
 	e.Array(len(b.Missed))
 	for _, m := range b.Missed {
 		e.Uint(uint64(m))
 	}
-	return H("staddle/bundle/1", chain[:], host[:], Be64(uint64(b.Epoch)), b.Root[:], Be32(b.Proofs), Be64(b.Size), Sized(e.Data()))
+	return H("staddle/bundle/1", chain[:], host[:], Be64(uint64(b.Epoch)), beacon[:], b.Root[:], Be32(b.Proofs), Be64(b.Size), Sized(e.Data()))
 }
 
 // DisputeKind says what a dispute claims.

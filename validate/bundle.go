@@ -176,7 +176,7 @@ func (v *Validator) signBundle(chain types.ChainID, a *audit, b *replica.Bundle,
 		}
 		return s.Signature, nil
 	}
-	digest := post.Digest(chain, b.Host)
+	digest := post.Digest(chain, b.Host, a.beacon)
 	s = signedBundle{Root: post.Root, Signature: v.cfg.Signer.Sign(digest[:]), Bundle: raw}
 	if err := v.save(types.Row{Key: key, Value: types.Marshal(&s)}); err != nil {
 		return types.Signature{}, err

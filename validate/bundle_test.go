@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/staddle/staddle/consensus"
 	"github.com/staddle/staddle/internal/chaintest"
 	"github.com/staddle/staddle/replica"
 	"github.com/staddle/staddle/types"
@@ -68,7 +69,7 @@ func TestH6_4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := good.Post().Digest(s.View().Chain, h.me); !signedBy(drawn[0], d, sig) {
+	if d := good.Post().Digest(s.View().Chain, h.me, beaconOf(t, s.View(), good.Epoch)); !signedBy(drawn[0], d, sig) {
 		t.Error("signature is not over the digest")
 	}
 	again, err := check(first, good)
@@ -224,4 +225,13 @@ func (s *scene) accountOf(a types.Account) *types.AccountRecord {
 		s.t.Fatal(err)
 	}
 	return rec
+}
+
+func beaconOf(t *testing.T, v *consensus.View, e types.Epoch) types.Hash {
+	t.Helper()
+	rec, err := v.Epoch(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Beacon
 }

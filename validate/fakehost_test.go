@@ -42,6 +42,13 @@ func (s *scene) newHost(i int) *fakeHost {
 	return h
 }
 
+// newPayer is a member whose logs can be asked for.
+func (s *scene) newPayer(i int) *fakeHost {
+	h := s.newHost(i)
+	s.hosts[i] = h
+	return h
+}
+
 // Lot makes a fakeHost usable as replica.Terms, by the newest state.
 func (h *fakeHost) Lot(id types.LotID) (replica.LotTerms, bool) {
 	l := h.s.Lot(id)
@@ -214,9 +221,12 @@ func (h *fakeHost) makeLog(e types.Epoch, frozen *consensus.View) (*Log, *types.
 		types.LogFarmer: func(emit lines.Emit) error {
 			return x.Apply(types.LogFarmer, h.me.Address(), func(em lines.Emit) error { return src.Farmer(h.me, em) }, emit)
 		},
+		types.LogBuyer: func(emit lines.Emit) error {
+			return x.Apply(types.LogBuyer, h.me.Address(), func(em lines.Emit) error { return src.Buyer(h.me, em) }, emit)
+		},
 		types.LogBandwidth: func(emit lines.Emit) error { return lines.Bandwidth(h.me, traffic, emit) },
 	}
-	for _, role := range []types.LogRole{types.LogFarmer, types.LogBandwidth} {
+	for _, role := range lines.Roles() {
 		var t lines.Tally
 		if err := derive[role](t.Add); err != nil {
 			h.s.t.Fatal(err)
@@ -301,7 +311,7 @@ func (h *fakeHost) post(e types.Epoch) {
 		h.s.t.Fatal(err)
 	}
 	post := b.Post()
-	digest := post.Digest(h.s.Genesis().Chain(), h.me)
+	digest := post.Digest(h.s.Genesis().Chain(), h.me, a.beacon)
 	for _, c := range drawn {
 		sig := types.Signed{By: c}
 		if h.corrupt.Load() {

@@ -20,7 +20,6 @@ import (
 	"github.com/staddle/staddle/internal/chaintest"
 	"github.com/staddle/staddle/lines"
 	"github.com/staddle/staddle/market"
-	"github.com/staddle/staddle/replica"
 	"github.com/staddle/staddle/settle"
 	"github.com/staddle/staddle/types"
 )
@@ -395,4 +394,4 @@ func sortTraffic(list []lines.Traffic) {
 	slices.SortFunc(list, func(a, b lines.Traffic) int { return cmp.Compare(a.Receipt.String(), b.Receipt.String()) })
 }
 
-var _ replica.Terms = (*fakeHost)(nil)
+func compareAccounts(a, b types.Account) int { return slices.Compare(a[:], b[:]) }
