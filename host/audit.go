@@ -356,11 +356,11 @@ func epochIn(key string) (e types.Epoch) {
 	return e
 }
 
-// AnswerBundle serves replica.BundleProtocol as far as it asks for this host's
+// answerBundle serves replica.BundleProtocol as far as it asks for this host's
 // bundles: anybody registered may have them, to check and to dispute. Requests
-// to check a bundle are for validators; they get ErrNotHere. The node joins the
-// two.
-func (h *Host) AnswerBundle(_ context.Context, from types.Account, request []byte) ([]byte, error) {
+// to check a bundle are for validators and get ErrNotHere; a node that is both
+// asks both.
+func (h *Host) answerBundle(_ context.Context, from types.Account, request []byte) ([]byte, error) {
 	var q replica.BundleRequest
 	if err := types.Unmarshal(request, &q); err != nil {
 		return nil, fmt.Errorf("read request: %w", err)

@@ -152,6 +152,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	cfg.Net.Handle(Protocol, h.serve)
 	cfg.Net.Answer(replica.LeafProtocol, replica.MaxLeafRequest, h.answerLeaves)
+	cfg.Net.Answer(replica.BundleProtocol, replica.MaxBundleRequest, h.answerBundle)
 	return h, nil
 }
 

@@ -39,7 +39,7 @@ func TestReplicasFromPlanToAudit(t *testing.T) {
 	if len(post.Missed) > 0 || len(post.Checkers) < 2 {
 		t.Fatalf("bundle misses %v, signed by %d", post.Missed, len(post.Checkers))
 	}
-	fetchBundle(t, n.h, post)
+	fetchBundle(t, w, n.h, post)
 	s, err := n.h.Status()
 	if err != nil || !s.Audited || s.Audit != e || len(s.Lots) == 0 || s.Used == 0 || s.Damaged != 0 {
 		t.Fatalf("status %+v: %v", s, err)
@@ -89,10 +89,15 @@ func mayAskLeaves(t *testing.T, w *world, id types.LotID) {
 }
 
 // fetchBundle asks for the posted bundle as anybody registered may.
-func fetchBundle(t *testing.T, h *Host, post *types.BundlePost) {
+func fetchBundle(t *testing.T, w *world, h *Host, post *types.BundlePost) {
 	t.Helper()
-	q := types.Marshal(&replica.BundleRequest{Epoch: post.Epoch, Host: h.me})
-	raw, err := h.AnswerBundle(t.Context(), chaintest.Account(2), q)
+	ask := func(member int, q *replica.BundleRequest) ([]byte, error) {
+		defer w.answerChecks(member) // joining took its handlers off
+		return w.mesh.Join(member).Request(t.Context(), h.me, replica.BundleProtocol, types.Marshal(q), replica.MaxBundleAnswer)
+	}
+	registered := len(w.nodes) + 1
+	q := &replica.BundleRequest{Epoch: post.Epoch, Host: h.me}
+	raw, err := ask(registered, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,16 +105,15 @@ func fetchBundle(t *testing.T, h *Host, post *types.BundlePost) {
 	if err != nil || b.Root() != post.Root {
 		t.Fatalf("bundle with root %s, posted %s: %v", b.Root().Short(), post.Root.Short(), err)
 	}
-	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(0), q); err == nil {
+	if _, err := ask(0, q); err == nil {
 		t.Fatal("a stranger got the bundle")
 	}
-	q = types.Marshal(&replica.BundleRequest{Epoch: post.Epoch + 1, Host: h.me})
-	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(2), q); !errors.Is(err, ErrNotHere) {
-		t.Fatalf("error %v, want ErrNotHere", err)
-	}
-	check := types.Marshal(&replica.BundleRequest{Check: raw})
-	if _, err := h.AnswerBundle(t.Context(), chaintest.Account(2), check); !errors.Is(err, ErrNotHere) {
-		t.Fatalf("error %v, want ErrNotHere", err)
+	for _, q := range []*replica.BundleRequest{
+		{Epoch: post.Epoch + 1, Host: h.me}, {Epoch: post.Epoch, Host: chaintest.Account(0)}, {Check: raw},
+	} {
+		if _, err := ask(registered, q); !errors.Is(err, ErrNotHere) {
+			t.Fatalf("error %v, want ErrNotHere", err)
+		}
 	}
 }
 
