@@ -209,7 +209,7 @@ func (s *state) activate(id types.LotID, l *types.LotRecord) error {
 }
 
 // paySetup pays encoders and validators out of the plan's lock, as far as it
-// reaches (H1.4).
+// reaches and is not reserved for results (H1.4).
 func (s *state) paySetup(l *types.LotRecord) error {
 	p, err := s.Plan(l.Plan)
 	if err != nil || p == nil {
@@ -219,29 +219,34 @@ func (s *state) paySetup(l *types.LotRecord) error {
 	if err != nil {
 		return err
 	}
+	room, err := s.unreserved(p.Sponsor)
+	if err != nil {
+		return err
+	}
+	room = min(room, p.Left)
+	pay := func(to types.Account, n types.Amount) error {
+		n = min(n, room)
+		room -= n
+		p.Left -= n
+		if err := s.change(p.Sponsor, func(a *types.AccountRecord) { a.Locked -= n }); err != nil {
+			return err
+		}
+		return s.credit(to, n)
+	}
 	for i, r := range ranges {
 		encoder, validator := s.setup(r)
 		if len(l.Encoders) > 0 {
-			if err := s.payFromPlan(p, l.Encoders[i], encoder); err != nil {
+			if err := pay(l.Encoders[i], encoder); err != nil {
 				return err
 			}
 		}
 		for _, a := range l.Attestors {
-			if err := s.payFromPlan(p, a, validator); err != nil {
+			if err := pay(a, validator); err != nil {
 				return err
 			}
 		}
 	}
 	return s.put(keyPlan(l.Plan), p)
-}
-
-func (s *state) payFromPlan(p *types.PlanRecord, to types.Account, n types.Amount) error {
-	n = min(n, p.Left)
-	p.Left -= n
-	if err := s.change(p.Sponsor, func(a *types.AccountRecord) { a.Locked -= n }); err != nil {
-		return err
-	}
-	return s.credit(to, n)
 }
 
 // credit pays an account, or whom it named to be paid instead (K3).

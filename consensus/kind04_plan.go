@@ -214,27 +214,36 @@ func (s *state) endLot(id types.LotID) error {
 	return s.put(keyLot(id), l)
 }
 
-// refund gives back what is left of an ended plan, when its epochs are paid.
+// refund gives back what is left of an ended plan, when its epochs are paid. What
+// is reserved for results stays; another epoch later it is looked at again.
 func (s *state) refund(id types.PlanID) error {
 	p, err := s.Plan(id)
 	if err != nil || p == nil {
 		return err
 	}
+	next := listDue(s.Rules.Checkpoint(s.epoch+1), duePlanRefund)
 	if s.g.Transfer < p.Plan.Until {
-		next := s.Rules.Checkpoint(s.epoch + 1)
-		return s.listAdd(listDue(next, duePlanRefund), id)
+		return s.listAdd(next, id)
 	}
-	left := p.Left
+	room, err := s.unreserved(p.Sponsor)
+	if err != nil {
+		return err
+	}
+	give := min(p.Left, room)
 	err = s.change(p.Sponsor, func(a *types.AccountRecord) {
-		a.Locked -= left
-		a.Balance += left
+		a.Locked -= give
+		a.Balance += give
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.listRemove(listPlans(p.Sponsor), id); err != nil {
+	if p.Left -= give; p.Left > 0 {
+		err = s.listAdd(next, id)
+	} else {
+		err = s.listRemove(listPlans(p.Sponsor), id)
+	}
+	if err != nil {
 		return err
 	}
-	p.Left = 0
 	return s.put(keyPlan(id), p)
 }

@@ -77,7 +77,7 @@ func (s *state) checkSigners(b *types.Collation) (types.Amount, error) {
 	return sum, nil
 }
 
-// debt is what an accepted result takes from an account's locks.
+// debt is what an accepted result will take from an account's plans.
 type debt struct {
 	account types.Account
 	amount  types.Amount
@@ -187,44 +187,23 @@ func (s *state) checkProven(frozen *View, e types.Epoch, a types.Account, pieces
 	return nil
 }
 
-// checkDebt bounds a debit by the plans' and the epoch's download lock, less
-// what earlier results will take.
+// checkDebt bounds a debit by the epoch's download lock and what no other result
+// will take of the plans. The lock pays first: it backs this epoch alone.
 func (s *state) checkDebt(e types.Epoch, a types.Account, wei *big.Int) (debt, error) {
 	need := types.BaseCeil(wei)
-	have, err := s.backing(e, a)
+	lock, err := s.lockLeft(e, a)
 	if err != nil {
 		return debt{}, err
 	}
-	acc, err := s.Account(a)
+	plans, err := s.unreserved(a)
 	if err != nil {
 		return debt{}, err
 	}
-	have -= min(have, acc.Reserved)
-	if !need.IsUint64() || need.Uint64() > uint64(have) {
+	if have := lock + plans; !need.IsUint64() || need.Uint64() > uint64(have) {
 		return debt{}, refuse("debit of %s base units from %s, whose locks hold %d", need, a.Short(), have)
 	}
-	return debt{a, types.Amount(need.Uint64())}, nil
-}
-
-// backing is what an account's locks hold for an epoch's debts.
-func (s *state) backing(e types.Epoch, a types.Account) (sum types.Amount, err error) {
-	if l, err := s.Lock(a, e); err != nil {
-		return 0, err
-	} else if l != nil {
-		sum = l.Amount - l.Spent
-	}
-	plans, err := s.Plans(a)
-	if err != nil {
-		return 0, err
-	}
-	for _, id := range plans {
-		p, err := s.Plan(id)
-		if err != nil {
-			return 0, err
-		}
-		sum += p.Left
-	}
-	return sum, nil
+	n := types.Amount(need.Uint64())
+	return debt{a, n - min(n, lock)}, nil
 }
 
 // ResultRows reads all lines of a result, in order of addresses.

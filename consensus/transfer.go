@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"fmt"
 	"math/big"
 
 	"github.com/staddle/staddle/types"
@@ -109,101 +108,103 @@ func (s *state) payLine(e types.Epoch, l *types.ResultLine) error {
 }
 
 // collect takes a debt out of the locks that were reserved for it: first the
-// epoch's download lock for what bandwidth cost, then the plans, oldest first.
+// epoch's download lock, then the plans, oldest first.
 func (s *state) collect(e types.Epoch, a types.Account, l *types.ResultLine) error {
 	acc, err := s.Account(a)
 	if err != nil {
 		return err
 	}
 	need := types.Amount(types.BaseCeil(new(big.Int).Neg(l.T)).Uint64()) // bounded when it was reserved
+	lock, err := s.lockLeft(e, a)
+	if err != nil {
+		return err
+	}
 	paid, rest, err := types.Pay(acc.Carry, l.T)
 	if err != nil {
 		return err
 	}
 	acc.Carry = rest
-	acc.Reserved -= need
-	if paid >= 0 { // the carry covered it
-		acc.Balance += types.Amount(paid)
-		return s.setAccount(a, acc)
-	}
-	owed := types.Amount(-paid)
+	acc.Reserved -= need - min(need, lock)
+	owed := types.Amount(max(-paid, 0)) // 0: the carry covered it
 	acc.Locked -= owed
 	if err := s.setAccount(a, acc); err != nil {
 		return err
 	}
-	traffic, err := s.trafficCost(e, l.B)
-	if err != nil {
-		return err
-	}
-	return s.drain(e, a, owed, traffic)
+	return s.drain(e, a, owed)
 }
 
-// trafficCost is what so many units cost their receiver in an epoch, rounded up;
-// 0 for who sent more than it received.
-func (s *state) trafficCost(e types.Epoch, units int64) (types.Amount, error) {
-	rec, err := s.Epoch(e)
-	if err != nil || units >= 0 {
+// lockLeft is what is not spent of a payer's download lock for an epoch.
+func (v *View) lockLeft(e types.Epoch, a types.Account) (types.Amount, error) {
+	l, err := v.Lock(a, e)
+	if err != nil || l == nil {
 		return 0, err
 	}
-	wei := new(big.Int).Mul(big.NewInt(-units), rec.Bandwidth)
-	n := types.BaseCeil(wei)
-	if !n.IsUint64() || n.Uint64() > types.MaxSupply {
-		return types.MaxSupply, nil
-	}
-	return types.Amount(n.Uint64()), nil
+	return l.Amount - l.Spent, nil
 }
 
-// drain books a debt against the records behind an account's locks: the epoch's
-// download lock for what traffic cost, then the plans, oldest first, then what
-// else the download lock holds.
-func (s *state) drain(e types.Epoch, a types.Account, owed, traffic types.Amount) error {
-	paid, err := s.drainLock(e, a, min(owed, traffic))
+// plansLeft is what is not spent of the locks of an account's plans.
+func (v *View) plansLeft(a types.Account) (sum types.Amount, err error) {
+	plans, err := v.Plans(a)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if owed, err = s.drainPlans(a, owed-paid); err != nil || owed == 0 {
-		return err
+	for _, id := range plans {
+		p, err := v.Plan(id)
+		if err != nil || p == nil {
+			return 0, orMalformed(err, "plan %s is listed and not there", id.Short())
+		}
+		sum += p.Left
 	}
-	if paid, err = s.drainLock(e, a, owed); err != nil || paid == owed {
-		return err
-	}
-	return fmt.Errorf("locks of %s are %d base units short of what was reserved", a.Short(), owed-paid)
+	return sum, nil
 }
 
-// drainLock takes at most owed out of the epoch's download lock.
-func (s *state) drainLock(e types.Epoch, a types.Account, owed types.Amount) (paid types.Amount, err error) {
+// unreserved is what no accepted result will take of an account's plans.
+func (v *View) unreserved(a types.Account) (types.Amount, error) {
+	acc, err := v.Account(a)
+	if err != nil {
+		return 0, err
+	}
+	left, err := v.plansLeft(a)
+	return left - min(left, acc.Reserved), err
+}
+
+// drain books a debt against the records behind an account's locks.
+func (s *state) drain(e types.Epoch, a types.Account, owed types.Amount) error {
 	lock, err := s.Lock(a, e)
-	if err != nil || lock == nil || owed == 0 {
-		return 0, err
+	if err != nil {
+		return err
 	}
-	paid = min(owed, lock.Amount-lock.Spent)
-	lock.Spent += paid
-	return paid, s.put(keyLock(a, e), lock)
-}
-
-// drainPlans takes out of the plans' locks, oldest first, and gives what is left
-// of the debt.
-func (s *state) drainPlans(a types.Account, owed types.Amount) (types.Amount, error) {
+	if lock != nil {
+		n := min(owed, lock.Amount-lock.Spent)
+		lock.Spent += n
+		owed -= n
+		if err := s.put(keyLock(a, e), lock); err != nil {
+			return err
+		}
+	}
 	plans, err := s.Plans(a)
 	if err != nil {
-		return owed, err
+		return err
 	}
 	for _, id := range plans {
 		if owed == 0 {
-			break
+			return nil
 		}
 		p, err := s.Plan(id)
 		if err != nil {
-			return owed, err
+			return err
 		}
 		n := min(owed, p.Left)
 		p.Left -= n
 		owed -= n
 		if err := s.put(keyPlan(id), p); err != nil {
-			return owed, err
+			return err
 		}
 	}
-	return owed, nil
+	if owed > 0 {
+		return orMalformed(nil, "locks of %s are %d base units short of what was reserved", a.Short(), owed)
+	}
+	return nil
 }
 
 // reward pays a credit. A 32nd part goes to the signers of the result by their

@@ -98,7 +98,7 @@ type AccountRecord struct {
 	EncodeBond  Amount
 	Deposit     Amount // a validator's stake
 	DepositFrom Epoch  // first epoch in which the stake counts for power
-	Reserved    Amount // of Locked: owed by results that are accepted and not yet paid (ST9)
+	Reserved    Amount // of the plans in Locked: owed by results that are accepted and not yet paid (ST9)
 	Carry       uint64 // wei below one base unit (U2)
 	Profile     Hash
 	Payout      Account
