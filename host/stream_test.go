@@ -440,3 +440,49 @@ func TestH7(t *testing.T) {
 		t.Fatal("a policy that refuses everything by mistake was taken")
 	}
 }
+
+// fullRoom is a disk without space.
+type fullRoom struct{ Room }
+
+func (fullRoom) Put(uint32, uint32, []byte) error { return errors.New("disk full") }
+
+// TestFullDisk: the encoder is told why, nothing counts, and with space again
+// the range arrives.
+func TestFullDisk(t *testing.T) {
+	b := newBench(t, replica.RSAChain, []int{1}, 1500)
+	good := b.in.room
+	b.in.room = fullRoom{good}
+	o := b.job(0, testKey(t, 0))
+	var reset *chaintest.ResetError
+	if _, err := o.deliver(t.Context()); !errors.As(err, &reset) || reset.Number != ReasonStore {
+		t.Fatalf("error %v, want reason %d", err, ReasonStore)
+	}
+	b.mesh.Wait()
+	if n := b.in.bytes.Load(); n != 0 {
+		t.Fatalf("%d bytes count", n)
+	}
+	b.in.room = good
+	if _, err := o.deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEndlessFrames: a frame above its limit ends the stream.
+func TestEndlessFrames(t *testing.T) {
+	b := newBench(t, replica.RSAChain, []int{1}, 1500)
+	if _, _, err := b.dial(theEncoder, make([]byte, maxBegin+1)); err == nil {
+		t.Fatal("an opening without end was read")
+	}
+	s, _, err := b.dial(theEncoder, b.begin(0, testKey(t, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Send(make([]byte, maxFrame+1))
+	if _, err := s.Receive(maxState); err == nil {
+		t.Fatal("a frame without end was read")
+	}
+	b.mesh.Wait()
+	if n := b.in.bytes.Load(); n != 0 {
+		t.Fatalf("%d bytes count", n)
+	}
+}
