@@ -94,7 +94,8 @@ type PutRequest struct {
 	Encoding   string `json:"encoding,omitempty"`
 	Epochs     uint32 `json:"epochs,omitempty"`
 	Lock       string `json:"lock,omitempty"`
-	Wait       bool   `json:"wait"` // until every copy is kept
+	PriceRoom  uint32 `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
+	Wait       bool   `json:"wait"`                // until every copy is kept
 }
 
 // PutResult is a published dataset.

@@ -98,7 +98,7 @@ func (t *town) defaultEpochs() uint32 {
 }
 
 func (t *town) plan(ctx context.Context, q api.PutRequest, a *types.Attachment, res *api.PutResult, out *api.Out) error {
-	w := sponsor.Wish{Dataset: a.Dataset(), Copies: q.Copies, Epochs: q.Epochs, Encoding: t.chain.Genesis().Rules.Encoding}
+	w := sponsor.Wish{Dataset: a.Dataset(), Copies: q.Copies, Epochs: q.Epochs, Room: q.PriceRoom, Encoding: t.chain.Genesis().Rules.Encoding}
 	if w.Epochs == 0 {
 		w.Epochs = t.defaultEpochs()
 	}

@@ -7,6 +7,7 @@ package node
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/staddle/staddle/types"
@@ -28,9 +29,32 @@ type Config struct {
 	Report   func(format string, args ...any) // one line an event; nil: silent
 }
 
-func (c *Config) report(format string, args ...any) {
-	if c.Report != nil {
-		c.Report(format, args...)
+// repeatAfter is how long the same line is not reported again.
+const repeatAfter = 30 * time.Second
+
+// reporter passes lines on, each text at most once in a while: what is tried
+// again and again is not news.
+type reporter struct {
+	out  func(format string, args ...any)
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (r *reporter) report(format string, args ...any) {
+	if r.out == nil {
+		return
+	}
+	text := fmt.Sprintf(format, args...)
+	now := time.Now()
+	r.mu.Lock()
+	old, known := r.last[text]
+	if len(r.last) > 4096 {
+		r.last = map[string]time.Time{}
+	}
+	r.last[text] = now
+	r.mu.Unlock()
+	if !known || now.Sub(old) > repeatAfter {
+		r.out("%s", text)
 	}
 }
 

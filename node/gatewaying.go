@@ -21,7 +21,7 @@ func (t *town) openGateway() error {
 	n := t.node
 	g := gateway.New(gateway.Config{
 		Device: n.id.Device, Owner: n.Account(), Chain: t.chain, Logs: t.logs, Pieces: served{t},
-		Effects: notes{n}, Journal: n.store, Report: n.cfg.report,
+		Effects: notes{n}, Journal: n.store, Report: n.report,
 	})
 	addr := n.cfg.Gateway
 	if addr == "" {
@@ -53,7 +53,7 @@ type notes struct{ n *Node }
 
 // Note takes one feedback.
 func (x notes) Note(_ context.Context, n *lines.Notice) error {
-	x.n.cfg.report("validator %s says of epoch %d: %s", n.Validator.Short(), n.Epoch, n.Values())
+	x.n.report("validator %s says of epoch %d: %s", n.Validator.Short(), n.Epoch, n.Values())
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (t *town) openHost() (err error) {
 			return r, nil
 		},
 		Damaged: func(err error) bool { return errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrAbsent) },
-		Source:  source{t}, Pool: pool, Random: rand.Reader, Report: n.cfg.report,
+		Source:  source{t}, Pool: pool, Random: rand.Reader, Report: n.report,
 	})
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (t *town) openLogs() (err error) {
 	n := t.node
 	t.logs, err = logbook.Open(logbook.Config{
 		Dir: filepath.Join(n.cfg.Home, "logs", t.chain.ID().Short()), Account: n.Account(), Device: n.id.Device.ID(),
-		Chain: t.chain, Index: index{t}, Traffic: traffic{t}, Report: n.cfg.report,
+		Chain: t.chain, Index: index{t}, Traffic: traffic{t}, Report: n.report,
 	})
 	if err != nil {
 		return err

@@ -65,14 +65,14 @@ func (n *Node) meetLoop(ctx context.Context) {
 	for {
 		if addrs := n.Addrs(); !slices.Equal(addrs, last) || time.Since(at) > itemLife {
 			if err := n.publishEndpoint(ctx, addrs); err != nil {
-				n.cfg.report("dht: publish endpoint: %v", err)
+				n.report("dht: publish endpoint: %v", err)
 			} else {
 				last, at = addrs, time.Now()
 			}
 		}
 		if t := n.current(); t != nil {
 			if err := n.publishTips(ctx, t); err != nil {
-				n.cfg.report("dht: publish tips: %v", err)
+				n.report("dht: publish tips: %v", err)
 			}
 		}
 		select {

@@ -52,7 +52,7 @@ func (n *Node) dialLoop(ctx context.Context) {
 func (n *Node) dialMembers(ctx context.Context, t *town) {
 	known, err := n.contacts(t)
 	if err != nil {
-		n.cfg.report("network: %v", err)
+		n.report("network: %v", err)
 		return
 	}
 	have := n.net.Connected()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/staddle/staddle/dht"
 	"github.com/staddle/staddle/library"
@@ -24,6 +25,7 @@ type Node struct {
 	lib   *library.Library
 	dht   *dht.Node     // nil without one
 	nudge chan struct{} // the duties changed
+	lines reporter
 
 	mu    sync.Mutex
 	town  *town         // nil until there is a community
@@ -40,7 +42,10 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: id, ready: make(chan struct{}), nudge: make(chan struct{}, 1)}
+	n := &Node{
+		cfg: cfg, id: id, ready: make(chan struct{}), nudge: make(chan struct{}, 1),
+		lines: reporter{out: cfg.Report, last: map[string]time.Time{}},
+	}
 	if n.store, err = OpenStore(cfg.Home, cfg.Quota); err != nil {
 		return nil, err
 	}
@@ -125,6 +130,8 @@ func (n *Node) Close() error {
 	}
 	return errors.Join(err, n.host.Close(), n.store.Close())
 }
+
+func (n *Node) report(format string, args ...any) { n.lines.report(format, args...) }
 
 // current is the community, nil when there is none.
 func (n *Node) current() *town {

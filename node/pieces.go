@@ -40,7 +40,7 @@ func (t *town) openSwarm() (err error) {
 	t.swarm = swarm.New(swarm.Config{
 		Chain: t.chain.ID(), Signer: n.id.Signer, Dial: dial, Facts: facts{t}, Ledger: n.store, Holders: t,
 		Terms: swarm.Terms{Ceiling: ceiling, Agree: t.agree},
-		Lied:  func(p swarm.Peer, err error) { n.cfg.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
+		Lied:  func(p swarm.Peer, err error) { n.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
 	})
 	upload := uint64(defaultUpload)
 	if n.cfg.Upload > 0 {
@@ -50,7 +50,7 @@ func (t *town) openSwarm() (err error) {
 		Chain: t.chain.ID(), Account: n.Account(), Device: n.id.Device.ID(), Pieces: served{t}, Facts: facts{t}, Ledger: n.store,
 		Verify: keys.Verify, Subnet: n.subnet, UploadPerDay: upload,
 		Accuse: func(market.Evidence) {
-			n.cfg.report("swarm: a payer contradicts itself; half of its lock is to be burned: not yet")
+			n.report("swarm: a payer contradicts itself; half of its lock is to be burned: not yet")
 		},
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func (t *town) openSwarm() (err error) {
 	n.host.Handle(swarm.Protocol, func(s *transport.Stream) {
 		var gone *transport.ResetError
 		if err := t.server.Serve(ctx, s); err != nil && ctx.Err() == nil && !errors.As(err, &gone) && !errors.Is(err, transport.ErrLost) {
-			n.cfg.report("swarm: serve: %v", err)
+			n.report("swarm: serve: %v", err)
 		}
 	})
 	return nil

@@ -74,7 +74,7 @@ func (t *town) registrar(ctx context.Context) error {
 	defer stop()
 	for {
 		if err := t.register(); err != nil {
-			t.node.cfg.report("registry: %v", err)
+			t.node.report("registry: %v", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -133,7 +133,9 @@ func (t *town) wanted(v *consensus.View, d *duties, acc *types.AccountRecord) *t
 		on  bool
 		bit types.Roles
 	}{
-		{d.SpaceGiB > 0, types.RoleHost}, {d.Encode, types.RoleEncoder}, {d.Sponsor, types.RoleSponsor},
+		{d.SpaceGiB > 0, types.RoleHost},
+		{d.Encode, types.RoleEncoder},
+		{d.Sponsor, types.RoleSponsor},
 		{acc.Deposit >= v.Rules.MinDeposit, types.RoleValidator},
 	} {
 		if role.on {

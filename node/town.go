@@ -43,7 +43,7 @@ type part struct {
 // openTown opens the chain of the store and the engines over it.
 func (n *Node) openTown(inv *types.Invite) (*town, error) {
 	c, err := chain.Open(n.store, n.net, chain.Config{
-		Signer: n.id.Signer, Clock: clock, Mine: n.cfg.Mine, Anchor: inv.Checkpoint, Report: n.cfg.report,
+		Signer: n.id.Signer, Clock: clock, Mine: n.cfg.Mine, Anchor: inv.Checkpoint, Report: n.report,
 	})
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func (t *town) openValidator() (err error) {
 	t.validator, err = validate.New(validate.Config{
 		Signer: n.id.Signer, Chain: t.chain, Net: shared{n.net, &t.answers}, Store: n.store,
 		Strangers: strangers{t}, Peers: doors{t}, Runner: runner{run}, Digests: t.digests,
-		Dir: t.epochs, Chance: rand.Reader, Retry: 500 * time.Millisecond, Report: n.cfg.report,
+		Dir: t.epochs, Chance: rand.Reader, Retry: 500 * time.Millisecond, Report: n.report,
 	})
 	if err != nil {
 		return err

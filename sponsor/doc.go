@@ -47,6 +47,7 @@ type Wish struct {
 	Encoding uint32
 	Epochs   uint32       // to keep it for, from now on
 	Lock     types.Amount // to prepay; 0: the least
+	Room     uint32       // highest price to bear, as a multiple of the present one (ST6); 0: 4
 	Renew    bool
 }
 
@@ -87,10 +88,13 @@ func (s *Sponsor) Quote(w Wish) (*Quote, error) {
 	if w.Copies == 0 {
 		w.Copies = v.Rules.Copies
 	}
+	if w.Room == 0 {
+		w.Room = priceRoom
+	}
 	q := &Quote{Pieces: d.Attachment.Pieces, Plan: types.Plan{
 		Dataset: w.Dataset, Count: d.Attachment.RangeCount, Copies: w.Copies, Encoding: w.Encoding,
 		Until: v.Epochal() + types.Epoch(w.Epochs), Renewable: w.Renew, Assurance: 1,
-		MaxPrice: new(big.Int).Mul(g.Storage, big.NewInt(priceRoom)),
+		MaxPrice: new(big.Int).Mul(g.Storage, big.NewInt(int64(w.Room))),
 	}}
 	ranges, err := v.Ranges(&d.Attachment, 0, d.Attachment.RangeCount)
 	if err != nil {

@@ -149,7 +149,8 @@ const (
 	demoDeposit = "10000"
 	demoBond    = "2000"
 	demoLock    = "10"
-	demoEpochs  = 16
+	demoEpochs  = 34
+	demoRoom    = 2
 	demoUpload  = "8388608" // bytes a day: an eighth of it is free, the rest is paid
 )
 
@@ -213,7 +214,7 @@ func (d *demo) offer() error {
 }
 
 func (d *demo) publish() error {
-	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Epochs: demoEpochs, Wait: true}
+	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Epochs: demoEpochs, PriceRoom: demoRoom, Wait: true}
 	began := time.Now()
 	last := uint64(0)
 	watch := api.Watch{

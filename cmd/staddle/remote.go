@@ -27,6 +27,7 @@ type hosting struct {
 	encoding string
 	epochs   uint32
 	lock     string
+	room     uint32
 	wait     bool
 }
 
@@ -35,6 +36,7 @@ func (h *hosting) flags(c *cobra.Command) {
 	c.Flags().StringVar(&h.encoding, "encoding", "", "plain or rsa-chain (default: the community's)")
 	c.Flags().Uint32Var(&h.epochs, "epochs", 0, "epochs to keep them for (default: the community's)")
 	c.Flags().StringVar(&h.lock, "lock", "", "coins to prepay; what is not used comes back (default: the least)")
+	c.Flags().Uint32Var(&h.room, "price-room", 4, "highest price to bear, as a multiple of the present one; it is what has to be locked")
 	c.Flags().BoolVar(&h.wait, "wait", false, "wait until every copy is kept and attested")
 }
 
@@ -45,7 +47,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 	}
 	q := api.PutRequest{
 		Path: abs, Name: f.name, Visibility: f.visibility, Strict: f.strict,
-		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, Wait: f.hosting.wait,
+		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
 	}
 	var r api.PutResult
 	if err := a.call(ctx, api.CallPut, q, &r); err != nil {

@@ -2,18 +2,18 @@
 package types
 
 import (
-	"crypto/rand"      // want: purity
-	"fmt"              // fine
-	_ "log/slog"       // want: purity
-	"net/netip"        // want: purity
-	"sync"             // want: purity
-	_ "sync/atomic"    // want: purity
-	"time"             // want: purity
-	_ "unicode/utf8"   // fine
-	_ "math/rand/v2"   // want: purity
-	_ "path/filepath"  // fine
-	_ "context"        // want: purity
-	_ "os"             // want: purity
+	_ "context"       // want: purity
+	"crypto/rand"     // want: purity
+	"fmt"             // fine
+	_ "log/slog"      // want: purity
+	_ "math/rand/v2"  // want: purity
+	"net/netip"       // want: purity
+	_ "os"            // want: purity
+	_ "path/filepath" // fine
+	"sync"            // want: purity
+	_ "sync/atomic"   // want: purity
+	"time"            // want: purity
+	_ "unicode/utf8"  // fine
 )
 
 // ID is clean.
