@@ -1,11 +1,11 @@
 package validate
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -37,7 +37,7 @@ const (
 )
 
 // pace is how fast blocks follow when nobody wants a transaction.
-const pace = 15 * time.Millisecond
+const pace = 6 * time.Millisecond
 
 // scene is a community of a sponsor, two hosts and four validators.
 type scene struct {
@@ -50,6 +50,7 @@ type scene struct {
 	rows  map[int]*memory
 	dirs  map[int]string
 
+	running map[int]*Validator
 	mu       sync.Mutex
 	receipts []market.Receipt
 	feedback []string
@@ -59,9 +60,10 @@ type scene struct {
 // newScene registers everybody and publishes 7 pieces in ranges of two.
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, mesh: chaintest.NewMesh(), hosts: map[int]*fakeHost{}, rows: map[int]*memory{}, dirs: map[int]string{}}
+	t.Parallel()
+	s := &scene{t: t, mesh: chaintest.NewMesh(), hosts: map[int]*fakeHost{}, rows: map[int]*memory{}, dirs: map[int]string{}, running: map[int]*Validator{}}
 	s.World = chaintest.New(t, members, func(g *types.Genesis) {
-		g.Rules.EpochBlocks, g.Rules.BundleBlocks = 16, 8
+		g.Rules.EpochBlocks, g.Rules.BundleBlocks = 24, 8
 		chaintest.Validators(g, validator, 4, 2000*types.Coin)
 	})
 	for i := validator; i < validator+4; i++ {
@@ -214,6 +216,7 @@ func (s *scene) open(i int) *Validator {
 func (s *scene) start(i int) (v *Validator, stop func()) {
 	s.t.Helper()
 	v = s.open(i)
+	s.running[i] = v
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- v.Run(ctx) }()
@@ -221,6 +224,7 @@ func (s *scene) start(i int) (v *Validator, stop func()) {
 	stop = func() {
 		once.Do(func() {
 			cancel()
+			delete(s.running, i)
 			if err := <-done; err != nil {
 				s.t.Errorf("validator %d: %v", i, err)
 			}
@@ -271,6 +275,7 @@ func (s *scene) FetchOnce(_ context.Context, from types.Account, digest types.Ha
 // runs or, with byHand, by the test.
 func (s *scene) activate(copies uint32, byHand bool) {
 	s.t.Helper()
+	s.MineTo(s.Rules().Checkpoint(s.epoch())) // so that all are active in one epoch
 	s.lots = s.Plan(sponsor, s.data, copies, 0)
 	for _, id := range s.lots {
 		s.Until("lot is drawn", 0, func(v *consensus.View) bool {
@@ -291,6 +296,53 @@ func (s *scene) activate(copies uint32, byHand bool) {
 		}
 		return true
 	})
+}
+
+// walk mines up to a height, slowly enough for validators that run.
+func (s *scene) walk(to types.Height) {
+	s.t.Helper()
+	s.Until("height", pace, func(v *consensus.View) bool { return v.Height() >= to })
+}
+
+// ready brings an epoch to where its result can be decided: lots kept, logs and
+// receipts committed, bundles posted.
+func (s *scene) ready(e types.Epoch) {
+	s.t.Helper()
+	s.walk(s.Rules().Checkpoint(e))
+	for _, i := range slices.Sorted(maps.Keys(s.hosts)) {
+		s.hosts[i].claim(e)
+	}
+	s.walk(s.Rules().LogsDue(e) + 1)
+	s.await("validators hold the logs", func() bool {
+		for _, v := range s.running {
+			if len(v.heldLogs(e)) < len(s.hosts) {
+				return false
+			}
+		}
+		return true
+	})
+	s.walk(s.Rules().Checkpoint(e + 1))
+	for _, i := range []int{hostA, hostB} {
+		s.hosts[i].post(e)
+	}
+	s.walk(s.Rules().BundlesDue(e) + 1)
+}
+
+// await waits, with no block made meanwhile, until what validators do at their
+// own time is done.
+func (s *scene) await(what string, ok func() bool) {
+	s.t.Helper()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			s.t.Fatalf("not within a minute: %s", what)
+		}
+	}
 }
 
 // epoch is the running one.
@@ -332,8 +384,7 @@ func (s *scene) collated(e types.Epoch) *types.EpochRecord {
 	return rec
 }
 
-// balances are what everybody holds, bonds and locks too, without fees of the
-// validators.
+// pay is what a member has in all, locks and bonds too.
 func (s *scene) pay(i int) types.Amount {
 	s.t.Helper()
 	a, err := s.View().Account(chaintest.Account(i))
@@ -388,10 +439,6 @@ func (s *scene) receipt(payer, payee int, e types.Epoch, units uint64) market.Re
 		s.t.Fatal(err)
 	}
 	return signed
-}
-
-func sortTraffic(list []lines.Traffic) {
-	slices.SortFunc(list, func(a, b lines.Traffic) int { return cmp.Compare(a.Receipt.String(), b.Receipt.String()) })
 }
 
 func compareAccounts(a, b types.Account) int { return slices.Compare(a[:], b[:]) }
