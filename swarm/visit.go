@@ -129,6 +129,8 @@ func (v *visit) answer() error {
 			if err := v.dispatch(m); err != nil {
 				return err
 			}
+		case <-v.ctx.Done():
+			return v.ctx.Err()
 		}
 	}
 }
