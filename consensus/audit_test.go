@@ -11,8 +11,8 @@ import (
 
 // kept2 is a town in which one host keeps two lots, at the end of the epoch after
 // their activation.
-func kept2(t *testing.T) (l *ledger, lots []types.LotID, host int, e types.Epoch) {
-	l = start(t, 9, validators(5, 4, 2000*types.Coin))
+func kept2(t *testing.T, tune ...func(*types.Genesis)) (l *ledger, lots []types.LotID, host int, e types.Epoch) {
+	l = start(t, 9, both(append(tune, validators(5, 4, 2000*types.Coin))...))
 	l.register(types.RoleValidator, 5, 6, 7, 8)
 	l.register(types.RoleHost, 1)
 	l.bond(1, types.RoleHost, 50*types.Coin)
@@ -200,8 +200,8 @@ func TestH6_5(t *testing.T) {
 }
 
 // posted is a kept2 whose host posted a bundle after the test changed it.
-func posted(t *testing.T, change func(*replica.Bundle)) (l *ledger, b *replica.Bundle, host int, e types.Epoch) {
-	l, _, host, e = kept2(t)
+func posted(t *testing.T, change func(*replica.Bundle), tune ...func(*types.Genesis)) (l *ledger, b *replica.Bundle, host int, e types.Epoch) {
+	l, _, host, e = kept2(t, tune...)
 	l.do(host, types.KindLog, l.claim(host, e))
 	l.to(l.rules().Checkpoint(e + 1))
 	b = l.bundle(host, e)
@@ -372,6 +372,31 @@ func TestH6_6(t *testing.T) {
 		l.refuse(3, types.KindDispute, &types.Dispute{Host: l.id(host), Epoch: e}, "posted no bundle")
 	})
 	t.Run("sums", wrongSums)
+}
+
+// TestSlashedBelowTheMinimum: a deposit that a dispute made too small has no
+// voice, and does not count against the others', until it is filled up.
+func TestSlashedBelowTheMinimum(t *testing.T) {
+	l, b, host, e := posted(t, func(b *replica.Bundle) { b.Proofs[4] = nil }, func(g *types.Genesis) { g.Rules.MinDeposit = 1950 * types.Coin })
+	claim := got[*types.ClaimRecord](l)(l.view().Claim(e, l.id(host)))
+	l.do(3, types.KindDispute, disputeOf(l, b, host, 4))
+	if g := l.globals(); g.Deposits != 2000*types.Coin {
+		t.Fatalf("deposits of %s count after three of four were cut", g.Deposits)
+	}
+	slashed := l.number(claim.Bundle.Checkers[0].By)
+	list, total, err := l.view().Committee()
+	if err != nil || len(list) != 1 || total != 2000*types.Coin || list[0].Account == l.id(slashed) {
+		t.Fatalf("committee %v with %s: %v", list, total, err)
+	}
+	l.to(l.rules().BundlesDue(e))
+	l.refuse(0, types.KindCollation, l.signed(l.result(e), slashed), "has no deposit")
+	l.do(0, types.KindCollation, l.signed(l.result(e), l.number(list[0].Account)))
+	l.refuse(slashed, types.KindDeposit, &types.Deposit{Role: types.RoleValidator, Amount: 12 * types.Coin}, "below minimum")
+	l.bond(slashed, types.RoleValidator, 13*types.Coin)
+	if g := l.globals(); g.Deposits != 2000*types.Coin+l.acc(slashed).Deposit {
+		t.Fatalf("deposits of %s count after one was filled up", g.Deposits)
+	}
+	l.balanced()
 }
 
 // pieceOf is the number of pieces of the lot that a sample fell on.

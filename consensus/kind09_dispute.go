@@ -137,8 +137,7 @@ func (s *state) winDispute(by types.Account, b *types.Dispute, claim *types.Clai
 		for _, c := range claim.Bundle.Checkers {
 			err := s.change(c.By, func(a *types.AccountRecord) {
 				cut := a.Deposit / 32
-				a.Deposit -= cut
-				s.g.Deposits -= cut
+				s.stake(a, a.Deposit-cut)
 				taken += cut
 			})
 			if err != nil {

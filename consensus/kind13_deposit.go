@@ -20,9 +20,6 @@ func (s *state) deposit(r *request, b *types.Deposit) (effect, error) {
 		}
 	}
 	return func() error {
-		if b.Role == types.RoleValidator {
-			s.g.Deposits += b.Amount
-		}
 		return s.change(r.Sender, func(a *types.AccountRecord) { s.bond(a, b) })
 	}, nil
 }
@@ -38,8 +35,21 @@ func (s *state) bond(a *types.AccountRecord, b *types.Deposit) {
 		if a.Deposit < s.Rules.MinDeposit {
 			a.DepositFrom = s.epoch + maturity
 		}
-		a.Deposit += b.Amount
+		s.stake(a, a.Deposit+b.Amount)
 	}
+}
+
+// stake changes a validator's deposit, and the sum of those that count: one
+// below the minimum has no voice until it is filled up.
+func (s *state) stake(a *types.AccountRecord, n types.Amount) {
+	counts := func(n types.Amount) types.Amount {
+		if n < s.Rules.MinDeposit {
+			return 0
+		}
+		return n
+	}
+	s.g.Deposits += counts(n) - counts(a.Deposit)
+	a.Deposit = n
 }
 
 func (s *state) checkValidator(r *request, b *types.Deposit) error {
