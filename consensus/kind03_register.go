@@ -19,6 +19,9 @@ func (s *state) register(r *request, b *types.Register) (effect, error) {
 	if err := s.checkTakeover(r, b, old); err != nil {
 		return nil, err
 	}
+	if err := s.checkHosting(r, b); err != nil {
+		return nil, err
+	}
 	rec := &types.RegistryRecord{Register: *b, Time: s.head.Time, From: s.epoch + types.Epoch(s.Rules.RegisterDelay)}
 	had := types.Roles(0)
 	if old != nil {
@@ -60,6 +63,22 @@ func (s *state) checkTakeover(r *request, b *types.Register, old *types.Registry
 		if e == 0 {
 			break
 		}
+	}
+	return nil
+}
+
+// checkHosting keeps an account that has lots among the hosts, who are judged
+// each epoch: it leaves by kind 10 first.
+func (s *state) checkHosting(r *request, b *types.Register) error {
+	if b.Roles&types.RoleHost != 0 {
+		return nil
+	}
+	h, err := s.Host(r.Sender)
+	if err != nil {
+		return err
+	}
+	if h.Lots > 0 {
+		return refuse("a host of %d lots gives up its role: it leaves first", h.Lots)
 	}
 	return nil
 }

@@ -97,6 +97,16 @@ func TestH4_1(t *testing.T) {
 		l.refuse(1, types.KindDuty, &types.Duty{Action: types.DutyResume}, "host is left, it cannot resume")
 		l.balanced()
 	})
+	t.Run("role", func(t *testing.T) {
+		// Nobody slips out of the judgement by another registration.
+		l := town(t)
+		lots := l.plan(0, l.publish(0, "data", 1), 1, 0)
+		l.activate(lots...)
+		i := l.number(l.lot(lots[0]).Host)
+		l.refuse(i, types.KindRegister, registration(i, types.RoleEncoder), "a host of 1 lots gives up its role")
+		l.do(i, types.KindDuty, &types.Duty{Action: types.DutyLeave})
+		l.do(i, types.KindRegister, registration(i, types.RoleEncoder))
+	})
 	t.Run("pause", func(t *testing.T) {
 		l := town(t)
 		lots := l.plan(0, l.publish(0, "data", 1), 1, 0)
