@@ -176,18 +176,23 @@ func (j *job) stir() {
 // met counts a peer of the first round that has quoted, or failed to (nil).
 // When the last has, the job's price is known and Agree is asked.
 func (j *job) met(q *quote) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if q != nil {
-		j.quotes = append(j.quotes, q)
-	}
-	if j.meeting--; j.meeting == 0 {
+	if j.lastToMeet(q) {
 		j.refusal = j.agree()
 		close(j.agreed)
 	}
 }
 
-// agree makes the estimate and asks for consent.
+func (j *job) lastToMeet(q *quote) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if q != nil {
+		j.quotes = append(j.quotes, q)
+	}
+	j.meeting--
+	return j.meeting == 0
+}
+
+// agree makes the estimate and asks for consent. Free pieces flow meanwhile.
 func (j *job) agree() error {
 	if !j.terms.Pays() {
 		return nil
@@ -196,7 +201,9 @@ func (j *job) agree() error {
 	if err != nil {
 		return err
 	}
+	j.mu.Lock()
 	e := Estimate{Pieces: uint64(j.plan.Left()), Low: new(big.Int), High: new(big.Int)}
+	j.mu.Unlock()
 	var low, high *big.Int
 	for _, q := range j.quotes {
 		e.Free += min(q.Free/types.PieceSize, e.Pieces-e.Free)

@@ -156,7 +156,7 @@ func quoteTo(s Stream) error {
 	if err != nil {
 		return err
 	}
-	m, err := parse(frame, true)
+	m, err := parseAsk(frame)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func nextAsk(s Stream) *ask {
 	if err != nil {
 		return nil
 	}
-	m, _ := parse(frame, true)
+	m, _ := parseAsk(frame)
 	a, _ := m.(*ask)
 	return a
 }

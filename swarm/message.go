@@ -284,8 +284,14 @@ func decodeHashes(d *types.Decoder, limit int) []types.Hash {
 	return hs
 }
 
-// parse reads one message of those to a server, or of those to a client.
-func parse(b []byte, toServer bool) (message, error) {
+// parseAsk reads one message to a server.
+func parseAsk(b []byte) (message, error) { return parse(b, 0, typeQuote) }
+
+// parseAnswer reads one message to a client.
+func parseAnswer(b []byte) (message, error) { return parse(b, typeQuote, 24) }
+
+// parse reads one message of a type in [from, end).
+func parse(b []byte, from, end uint64) (message, error) {
 	d := types.NewDecoder(b)
 	fields := d.Array(16)
 	kind := d.Uint()
@@ -293,7 +299,7 @@ func parse(b []byte, toServer bool) (message, error) {
 	if d.Err() != nil {
 		return nil, d.Err()
 	}
-	if m == nil || fields != want || (kind < typeQuote) != toServer {
+	if m == nil || fields != want || kind < from || kind >= end {
 		return nil, fmt.Errorf("message of type %d with %d fields", kind, fields)
 	}
 	if a, ok := m.(*ask); ok {

@@ -57,7 +57,7 @@ func (r *raw) next() any {
 		}
 		return b
 	}
-	m, err := parse(frame, false)
+	m, err := parseAnswer(frame)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -93,9 +93,15 @@ func receipt(p byte, epoch types.Epoch, units, total uint64) *payment {
 	return &payment{r}
 }
 
-// TestF1Window: a payer that pays gets 1, 2, 4 ... 64 pieces on credit; one that
+// TestF1: windows and what is free, as a peer meets them.
+func TestF1(t *testing.T) {
+	t.Run("window", testWindow)
+	t.Run("free", testFree)
+}
+
+// testWindow: a payer that pays gets 1, 2, 4 ... 64 pieces on credit; one that
 // does not gets no more, is cut off, and begins again with one piece.
-func TestF1Window(t *testing.T) {
+func testWindow(t *testing.T) {
 	n := newNet(t)
 	pieces, want := piecesOf(400)
 	s := newShelf(pieces)
@@ -141,8 +147,8 @@ func TestF1Window(t *testing.T) {
 	}
 }
 
-// TestF1Free: who is free, and for how much, before anything is charged.
-func TestF1Free(t *testing.T) {
+// testFree: who is free, and for how much, before anything is charged.
+func testFree(t *testing.T) {
 	pieces, want := piecesOf(30)
 	size := uint64(len(pieces[0]))
 	t.Run("a stranger has an eighth of the upload", func(t *testing.T) {
@@ -180,7 +186,7 @@ func TestF1Free(t *testing.T) {
 			}
 			for used > 0 {
 				step := min(used, types.PieceSize)
-				if what, _, err := s.counter.charge(g, step, 1, false); what != forFree || err != nil {
+				if what, _, err := s.counter.charge(g, load{bytes: step, units: 1}); what != forFree || err != nil {
 					t.Fatal(what, err)
 				}
 				used -= step

@@ -29,8 +29,8 @@ func row(key string, v types.Encodable) types.Row {
 	return types.Row{Table: table, Key: key, Value: types.Marshal(v)}
 }
 
-// load fills v from a row and reports whether there is one.
-func load(l Ledger, key string, v types.Decodable) (bool, error) {
+// fill reads v from a row and reports whether there is one.
+func fill(l Ledger, key string, v types.Decodable) (bool, error) {
 	b, ok, err := l.Get(table, key)
 	if err == nil && ok {
 		err = types.Unmarshal(b, v)
@@ -99,7 +99,7 @@ func Receipts(l Ledger, e types.Epoch) (earned, signed []market.Receipt, err err
 		return nil, nil, err
 	}
 	var p market.Purse
-	if ok, err := load(l, purseKey(e), &p); err != nil || !ok {
+	if ok, err := fill(l, purseKey(e), &p); err != nil || !ok {
 		return earned, nil, err
 	}
 	return earned, p.Receipts(), nil

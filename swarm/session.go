@@ -52,7 +52,11 @@ type asked struct {
 // visit runs one stream from hello to the last receipt.
 // met is told the quote once it is known.
 func (j *job) visit(peer int, p Peer, met func(*quote)) error {
-	ctx, cancel := context.WithTimeout(j.ctx, j.s.c.Limits.Meet)
+	whole := j.ctx
+	if j.done != nil { // nobody is met any more once all has come
+		whole = j.done
+	}
+	ctx, cancel := context.WithTimeout(whole, j.s.c.Limits.Meet)
 	defer cancel()
 	stream, err := j.s.c.Dial(ctx, p.Account)
 	if err != nil {
@@ -152,7 +156,7 @@ func (c *session) hello() error {
 	if err != nil {
 		return err
 	}
-	m, err := parse(frame, false)
+	m, err := parseAnswer(frame)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrWrongBytes, err)
 	}
@@ -279,7 +283,7 @@ func (c *session) receive() error {
 	if isBulk(frame) {
 		return c.bulk(frame)
 	}
-	m, err := parse(frame, false)
+	m, err := parseAnswer(frame)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrWrongBytes, err)
 	}

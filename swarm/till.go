@@ -60,7 +60,7 @@ func (k *counter) enter(account types.Account, device types.Device) (*guest, err
 	g, ok := k.guests[account]
 	if !ok {
 		g = &guest{paid: make(chan struct{}), visitor: market.Visitor{Account: account}}
-		if _, err := load(k.c.Ledger, tillKey(account), &g.till); err != nil {
+		if _, err := fill(k.c.Ledger, tillKey(account), &g.till); err != nil {
 			return nil, err
 		}
 		if err := k.look(g, k.c.Facts.Epoch()); err != nil {
@@ -85,7 +85,7 @@ func (k *counter) load() error {
 	if k.loaded {
 		return nil
 	}
-	_, err := load(k.c.Ledger, allowanceKey, &k.allowance)
+	_, err := fill(k.c.Ledger, allowanceKey, &k.allowance)
 	k.loaded = err == nil
 	return err
 }
@@ -140,7 +140,7 @@ func (k *counter) relock(g *guest) (err error) {
 
 func (k *counter) receipt(e types.Epoch, payer types.Account) (*market.Receipt, error) {
 	r := new(market.Receipt)
-	if ok, err := load(k.c.Ledger, receiptKey(e, payer), r); err != nil || !ok {
+	if ok, err := fill(k.c.Ledger, receiptKey(e, payer), r); err != nil || !ok {
 		return nil, err
 	}
 	return r, nil
@@ -187,10 +187,16 @@ func (k *counter) left(g *guest) uint64 {
 	return k.allowance.Left(g.visitor, k.c.UploadPerDay, k.now())
 }
 
-// charge decides about bytes that cost units when they are not free. The error
-// is a *Refusal when the peer is to be refused. The channel is closed at the
-// guest's next receipt.
-func (k *counter) charge(g *guest, bytes, units uint64, pays bool) (verdict, <-chan struct{}, error) {
+// load is what is about to go out.
+type load struct {
+	bytes uint64
+	units uint64 // that it costs when it is not free
+	pays  bool   // the peer has agreed to be charged
+}
+
+// charge decides about a load. The error is a *Refusal when the peer is to be
+// refused. The channel is closed at the guest's next receipt.
+func (k *counter) charge(g *guest, l load) (verdict, <-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.turn(g); err != nil {
@@ -199,19 +205,19 @@ func (k *counter) charge(g *guest, bytes, units uint64, pays bool) (verdict, <-c
 	if g.price.Sign() == 0 {
 		return forFree, nil, nil
 	}
-	if k.allowance.Take(&g.visitor, bytes, k.c.UploadPerDay, k.now()) {
-		return forFree, nil, k.gave(g, bytes)
+	if k.allowance.Take(&g.visitor, l.bytes, k.c.UploadPerDay, k.now()) {
+		return forFree, nil, k.gave(g, l.bytes)
 	}
-	if !pays {
+	if !l.pays {
 		return 0, nil, refuse(ReasonQuota, "nothing is free any more")
 	}
-	if units == 0 {
+	if l.units == 0 {
 		return accruing, nil, nil
 	}
-	if !g.covers(units) {
+	if !g.covers(l.units) {
 		return 0, nil, refuse(ReasonUnpaid, "lock of %s coins in epoch %d does not cover it", g.lock, g.epoch)
 	}
-	if g.till.Serve(units, k.c.Units) {
+	if g.till.Serve(l.units, k.c.Units) {
 		g.dirty = true
 		return onCredit, nil, nil
 	}

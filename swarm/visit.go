@@ -61,7 +61,7 @@ func (v *visit) read() error {
 		if err != nil {
 			return err
 		}
-		m, err := parse(frame, true)
+		m, err := parseAsk(frame)
 		if err != nil {
 			return refuse(ReasonMalformed, "%v", err)
 		}
@@ -328,7 +328,7 @@ func (v *visit) pace(n int) error {
 func (v *visit) charge(m *ask, n int, units uint64) (paid bool, err error) {
 	var limit <-chan time.Time
 	for {
-		what, receipt, err := v.s.counter.charge(v.guest, uint64(n), units, m.Pays)
+		what, receipt, err := v.s.counter.charge(v.guest, load{bytes: uint64(n), units: units, pays: m.Pays})
 		if err != nil {
 			return false, err
 		}

@@ -51,7 +51,7 @@ func (w *wallet) turn() error {
 		return nil
 	}
 	if !w.loaded {
-		if _, err := load(w.ledger, budgetKey, &w.budget); err != nil {
+		if _, err := fill(w.ledger, budgetKey, &w.budget); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,7 @@ func (w *wallet) turn() error {
 // purseOf reads a purse or begins one; nil when a unit costs nothing.
 func (w *wallet) purseOf(e types.Epoch) (*market.Purse, error) {
 	p := new(market.Purse)
-	ok, err := load(w.ledger, purseKey(e), p)
+	ok, err := fill(w.ledger, purseKey(e), p)
 	if err != nil || ok {
 		return p, err
 	}
@@ -93,7 +93,7 @@ func (w *wallet) join(p party) (*dealing, error) {
 	d, ok := w.open[p]
 	if !ok {
 		d = &dealing{party: p}
-		if _, err := load(w.ledger, dealingKey(p), &d.Dealing); err != nil {
+		if _, err := fill(w.ledger, dealingKey(p), &d.Dealing); err != nil {
 			return nil, err
 		}
 		w.open[p] = d
@@ -304,7 +304,7 @@ func (w *wallet) sign(d *dealing, perPiece uint64) (*market.Receipt, error) {
 func (w *wallet) forget(d *dealing) {
 	w.purse, w.past, w.loaded, w.budget = nil, nil, false, market.Budget{}
 	var durable market.Dealing
-	if _, err := load(w.ledger, dealingKey(d.party), &durable); err == nil {
+	if _, err := fill(w.ledger, dealingKey(d.party), &durable); err == nil {
 		w.reserved += durable.Received - d.Received
 		d.Dealing = durable
 	}
