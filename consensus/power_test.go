@@ -5,6 +5,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/staddle/staddle/consensus"
+
 	"github.com/staddle/staddle/types"
 )
 
@@ -155,4 +157,23 @@ func TestC1_4(t *testing.T) {
 			}
 		}
 	})
+}
+
+// T2: a month is floor(12 x epoch / yearEpochs).
+func TestT2(t *testing.T) {
+	for _, c := range []struct {
+		year uint32
+		e    types.Epoch
+		want uint64
+	}{
+		{1460, 0, 0}, {1460, 121, 0}, {1460, 122, 1}, {1460, 1459, 11}, {1460, 1460, 12}, {1460, 14_600, 120},
+		{365, 30, 0}, {365, 31, 1}, {365, 364, 11}, {365, 365, 12}, {365, 1 << 39, 12 * (1 << 39) / 365},
+	} {
+		if have := consensus.Month(c.year, c.e); have != c.want {
+			t.Errorf("epoch %d of %d a year is in month %d, want %d", c.e, c.year, have, c.want)
+		}
+	}
+	if r := types.SimMarket(); r.YearEpochs != 1460 {
+		t.Errorf("a sim year has %d epochs", r.YearEpochs)
+	}
 }
