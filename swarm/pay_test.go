@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,6 +294,39 @@ func TestPaidFetch(t *testing.T) {
 	earned, signed, err := Receipts(r.c.Ledger, 5)
 	if err != nil || len(earned) != 0 || len(signed) != len(mine) {
 		t.Errorf("receipts: %d, %d, %v", len(earned), len(signed), err)
+	}
+}
+
+// TestTwoJobsOnePayee: streams to one payee share window, purse and debts.
+func TestTwoJobsOnePayee(t *testing.T) {
+	n := newNet(t)
+	town := newTown(2000)
+	pieces, want := piecesOf(600)
+	ledger, s := newBook(), newShelf(pieces)
+	n.host(2, town, s, func(c *ServerConfig) { c.Ledger = ledger })
+	r := n.reader(town, paying(1))
+	var jobs sync.WaitGroup
+	for part := range 3 {
+		mine := want[200*part : 200*part+200]
+		b := newBasket(t, mine)
+		jobs.Go(func() {
+			if err := r.Fetch(soon(t), mine, peersOf(2), b.put); err != nil {
+				t.Error(err)
+			}
+			b.full()
+		})
+	}
+	jobs.Wait()
+	if err := r.Settle(soon(t)); err != nil {
+		t.Error(err)
+	}
+	n.work.Wait()
+	mine, theirs := linesOf(t, r.c.Ledger), linesOf(t, ledger)
+	if given := s.given.Load(); theirs[0].Units != given || mine[0].Units != -given || mine[0].Receipt != theirs[0].Receipt {
+		t.Errorf("%d pieces, lines %v and %v", given, mine, theirs)
+	}
+	if r.wallet.reserved != 0 {
+		t.Errorf("%d units stay reserved", r.wallet.reserved)
 	}
 }
 

@@ -33,7 +33,7 @@ type session struct {
 	asked   map[uint32]*asked
 	ids     uint32
 	waiting *market.Receipt // the newest that was sent and is not confirmed
-	unheard int             // receipts sent since all were confirmed
+	unheard int             // receipts sent and not answered
 	nodes   uint64          // bytes of blocks that count towards the next paid one
 	stop    error           // nothing more is to be asked, and why
 	rate    meter
@@ -354,8 +354,8 @@ func (c *session) close(id uint32, a *asked, item int) {
 	}
 }
 
-// taken notes a receipt that the peer has. Its word is sent at most once for
-// each receipt.
+// taken notes a receipt that the peer has. Its word comes once for each receipt;
+// beside another stream to the same peer it may tell of a newer one.
 func (c *session) taken(m *taken) error {
 	if c.unheard == 0 {
 		return fmt.Errorf("%w: thanks for a receipt that was not sent", ErrWrongBytes)
@@ -364,8 +364,8 @@ func (c *session) taken(m *taken) error {
 	if m.Window > 0 {
 		c.window = m.Window
 	}
-	if m.Epoch == c.waiting.Epoch && m.Units >= c.waiting.Units {
-		c.waiting, c.unheard = nil, 0
+	if c.waiting != nil && m.Epoch == c.waiting.Epoch && m.Units >= c.waiting.Units {
+		c.waiting = nil
 		c.j.s.wallet.answered(c.dealing)
 	}
 	return nil
