@@ -13,7 +13,7 @@ func (a *app) catCommand() *cobra.Command {
 	var offset, length int64
 	c := &cobra.Command{
 		Use: "cat REF/path", Short: "write a file of a dataset, or a part of it, to stdout", Args: cobra.ExactArgs(1),
-		Example: "  staddle cat films/notes.txt --offline\n  staddle cat films/harvest.mkv --offset 1048576 --length 4096 --offline | xxd",
+		Example: "  staddle cat films/notes.txt\n  staddle cat films/harvest.mkv --offset 1048576 --length 4096 | xxd\n  staddle cat films/notes.txt --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
 			if err == nil && ref.Path == "" {

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) communityCommand() *cobra.Command {
-	c := &cobra.Command{Use: "community", Short: "create, join and see communities"}
+	c := &cobra.Command{Use: "community", Short: "create, join and see communities", Example: "  staddle community info"}
 	c.AddCommand(a.communityCreate(), a.communityJoin(), a.communityInfo(), a.communityInvite())
 	return c
 }
@@ -22,8 +22,14 @@ func (a *app) communityCreate() *cobra.Command {
 		Use: "create NAME", Short: "start a community", Args: cobra.ExactArgs(1),
 		Long: `Start a community. Today only a market with the preset sim can be created: it
 has blocks of one second and is meant for trying things out. Without --credit all
-coins are yours.`,
-		Example: "  staddle community create TAUT --kind market --preset sim",
+coins, 10,000,000, are yours; with it exactly those who are named have coins, you
+included only if you name yourself.
+
+Validators come from --deposit alone: each takes the deposit out of its credit.
+Without one no replica is attested, no host audited and no epoch settled.`,
+		Example: `  staddle community create OLDTOWN --coin OLD --kind market --preset sim
+  staddle community create OLDTOWN --coin OLD --kind market --preset sim \
+    --credit $ME=1000000 --credit $VERA=20000 --deposit $VERA=10000`,
 		RunE: func(c *cobra.Command, args []string) error {
 			q.Name = args[0]
 			var err error
@@ -75,6 +81,9 @@ func (a *app) printCommunity(c *api.Community) error {
 func (a *app) communityJoin() *cobra.Command {
 	return &cobra.Command{
 		Use: "join INVITE", Short: "join a community by an invite", Args: cobra.ExactArgs(1),
+		Long: `Follow the community of an invite. The chain is then replayed from its first
+block; staddle status shows how far it is. A node is in one community.`,
+		Example: "  staddle community join staddle-invite:...",
 		RunE: func(c *cobra.Command, args []string) error {
 			var info api.Community
 			if err := a.call(c.Context(), api.CallCommunityJoin, api.JoinRequest{Invite: args[0]}, &info); err != nil {
@@ -88,6 +97,7 @@ func (a *app) communityJoin() *cobra.Command {
 func (a *app) communityInfo() *cobra.Command {
 	return &cobra.Command{
 		Use: "info", Short: "the community as this node sees it", Args: cobra.NoArgs,
+		Example: "  staddle community info\n  staddle community info --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var info api.Community
 			if err := a.call(c.Context(), api.CallCommunityInfo, api.None{}, &info); err != nil {
@@ -101,6 +111,9 @@ func (a *app) communityInfo() *cobra.Command {
 func (a *app) communityInvite() *cobra.Command {
 	return &cobra.Command{
 		Use: "invite", Short: "print an invite to hand to a newcomer", Args: cobra.NoArgs,
+		Long: `Print an invite: the community, a recent block of it, and addresses of this node
+and other members. It gives no right and no coins, and is no secret.`,
+		Example: "  staddle community invite",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var inv api.InviteResult
 			if err := a.call(c.Context(), api.CallCommunityInvite, api.None{}, &inv); err != nil {

@@ -28,16 +28,25 @@ func (a *app) upCommand() *cobra.Command {
 	var f upFlags
 	c := &cobra.Command{
 		Use: "up", Short: "start the daemon; makes your identity the first time", Args: cobra.NoArgs,
-		Example: "  staddle up\n  staddle up --background",
-		RunE:    func(c *cobra.Command, _ []string) error { return a.up(c.Context(), &f) },
+		Long: `Start the daemon. The first start makes an identity: 24 words in the file
+"identity" of the data directory (HOME/identity with --home). Keep a copy of it:
+whoever has the words is you, and nothing restores them.
+
+Addresses in invites and registrations name the port, so give --listen a fixed
+one; a port of the system's choice changes with every start.`,
+		Example: `  staddle up
+  staddle up --background --listen /ip4/0.0.0.0/tcp/4101
+  staddle up --background --listen /ip4/127.0.0.1/tcp/4101 --dht 127.0.0.1:4201
+  staddle up --background --listen /ip4/127.0.0.1/tcp/4102 --dht 127.0.0.1:4202 --dht-seed 127.0.0.1:4201`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context(), &f) },
 	}
 	l := c.Flags()
-	l.BoolVar(&f.background, "background", false, "go on in the background; the log is in the state directory")
-	l.StringSliceVar(&f.cfg.Listen, "listen", nil, "multiaddrs to listen on (default: every address, any port)")
+	l.BoolVar(&f.background, "background", false, "go on in the background; the log is daemon.log in the state directory")
+	l.StringSliceVar(&f.cfg.Listen, "listen", nil, "multiaddrs to listen on (default: every address, any port, TCP and QUIC)")
 	l.StringVar(&f.cfg.Gateway, "gateway", "127.0.0.1:0", "host:port of the HTTPS that validators ask for logs")
-	l.StringVar(&f.cfg.DHT, "dht", "", "host:port of the DHT's UDP socket (default: none)")
-	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "host:port of a DHT node to begin with")
-	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes that the store may use (default: the store's)")
+	l.StringVar(&f.cfg.DHT, "dht", "", "address:port of the DHT's UDP socket (default: no DHT)")
+	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "address:port of a DHT node to begin with; may be repeated")
+	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes of pieces and replicas to hold; 0 sets no limit")
 	l.Int64Var(&f.cfg.Upload, "upload", 0, "bytes a day that this node is willing to send; an eighth may be free (default 1 TiB)")
 	l.BoolVar(&f.cfg.MDNS, "mdns", false, "look for peers on the local network")
 	l.BoolVar(&f.cfg.PortMap, "portmap", false, "ask the router for a port")
@@ -143,7 +152,7 @@ func (a *app) classify(err error) *api.Error {
 
 func (a *app) downCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "stop the daemon", Args: cobra.NoArgs,
+		Use: "down", Short: "stop the daemon", Args: cobra.NoArgs, Example: "  staddle down",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.call(c.Context(), api.CallStop, api.None{}, nil); err != nil {
 				return err

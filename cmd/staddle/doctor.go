@@ -11,12 +11,14 @@ import (
 )
 
 const doctorLong = `Read the whole store and check every hash and checksum. Changes nothing without
---repair, which lets go of what interrupted puts have left behind.`
+--repair, which lets go of what interrupted puts have left behind. The daemon must
+be stopped first (staddle down).`
 
 func (a *app) doctorCommand() *cobra.Command {
 	repair := false
 	c := &cobra.Command{
 		Use: "doctor", Short: "check the whole store", Long: doctorLong, Args: cobra.NoArgs,
+		Example: "  staddle doctor\n  staddle doctor --repair",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				e := &examination{a: a, ctx: ctx, l: l}

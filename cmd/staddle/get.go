@@ -20,14 +20,19 @@ import (
 
 const getLong = `Fetch a dataset and unpack it. -o names the folder (default: the dataset's name
 here); a name that ends in .tgz or .tar.gz, or - for stdout, gets the archive
-itself. REF/path gets one file, or one directory with its path.`
+itself. REF/path gets one file, or one directory with its path.
+
+What is not held here comes from the publisher and from the hosts of the dataset,
+several at once; each piece is checked before it counts. It costs coins once a
+host's free share is used up: at most four times the price at the community's
+start, locked for this epoch and the next. What was fetched stays held here.`
 
 func (a *app) getCommand() *cobra.Command {
 	var out string
 	var o library.GetOptions
 	c := &cobra.Command{
 		Use: "get REF", Short: "fetch a dataset, a directory or a file of it", Long: getLong, Args: cobra.ExactArgs(1),
-		Example: "  staddle get films -o /tmp/films --offline\n  staddle get films/harvest.mkv --offline",
+		Example: "  staddle get staddle:ROOT -o /tmp/films\n  staddle get films/harvest.mkv\n  staddle get films -o films.tgz --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
 			if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) hostCommand() *cobra.Command {
-	c := &cobra.Command{Use: "host", Short: "keep replicas for others, for pay"}
+	c := &cobra.Command{Use: "host", Short: "keep replicas for others, for pay", Example: "  staddle host enable --space 10\n  staddle host status"}
 	c.AddCommand(a.hostEnable(), a.hostStatus())
 	return c
 }
@@ -18,6 +18,10 @@ func (a *app) hostEnable() *cobra.Command {
 	var q api.HostEnableRequest
 	c := &cobra.Command{
 		Use: "enable", Short: "offer space, and encoding work with --encode", Args: cobra.NoArgs,
+		Long: `Offer space for replicas, with --encode also the work of making replicas for
+other hosts. The offer replaces the one before and stays over restarts. It is a
+transaction, so a few coins are needed for its fee; a bond covers the replicas
+that an encoder may have under way.`,
 		Example: "  staddle host enable --space 10\n  staddle host enable --space 10 --encode --bond 1000",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if q.SpaceGiB == 0 && !q.Encode {
@@ -39,6 +43,7 @@ func (a *app) hostEnable() *cobra.Command {
 func (a *app) hostStatus() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "what this node keeps for others", Args: cobra.NoArgs,
+		Example: "  staddle host status\n  staddle host status --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var st api.HostStatus
 			if err := a.call(c.Context(), api.CallHostStatus, api.None{}, &st); err != nil {

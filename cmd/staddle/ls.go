@@ -16,7 +16,7 @@ func (a *app) lsCommand() *cobra.Command {
 	var list listing
 	c := &cobra.Command{
 		Use: "ls [REF[/path]]", Short: "list what is held, or what a dataset holds", Args: cobra.MaximumNArgs(1),
-		Example: "  staddle ls --offline\n  staddle ls films/summer --offline",
+		Example: "  staddle ls\n  staddle ls films -R\n  staddle ls films/summer --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			text := ""

@@ -22,32 +22,38 @@ type mrWord struct {
 
 var mrWords = []mrWord{
 	{
-		settle.StageJoin, false, []string{"smash-map"},
+		settle.StageJoin, false,
+		[]string{"smash-map"},
 		"read farmer, buyer and verdict logs, write one fact a line",
 		"cat buyerlog* farmerlog* | staddle mr 1j map | LC_ALL=C sort | staddle mr 1j reduce",
 	},
 	{
-		settle.StageJoin, true, []string{"smash-reduce"},
+		settle.StageJoin, true,
+		[]string{"smash-reduce"},
 		"join sorted facts into one row for each chunk",
-		"cat buyerlog* farmerlog* verdicts | staddle mr 1j map | LC_ALL=C sort | staddle mr 1j reduce --verdicts",
+		"cat buyerlog* farmerlog* verdictlog* | staddle mr 1j map --verdicts | LC_ALL=C sort | staddle mr 1j reduce --verdicts",
 	},
 	{
-		settle.StageStorage, false, []string{"storage-map"},
+		settle.StageStorage, false,
+		[]string{"storage-map"},
 		"read rows of 1j, write them under their chunk",
 		"staddle mr 1s map <joined | LC_ALL=C sort | staddle mr 1s reduce --beacon HEX",
 	},
 	{
-		settle.StageStorage, true, []string{"storage-reduce"},
+		settle.StageStorage, true,
+		[]string{"storage-reduce"},
 		"select the replicas that are paid, add up what each id earned or owes",
 		"staddle mr 1s map <joined | LC_ALL=C sort | staddle mr 1s reduce --beacon HEX --report feedback",
 	},
 	{
-		settle.StageBandwidth, false, []string{"bandwidth-map", "validator-1b-map"},
+		settle.StageBandwidth, false,
+		[]string{"bandwidth-map", "validator-1b-map"},
 		"read bandwidth logs, write one claim a line under its pair of ids",
 		"cat bandwidthlog* | staddle mr 1b map | LC_ALL=C sort | staddle mr 1b reduce",
 	},
 	{
-		settle.StageBandwidth, true, []string{"bandwidth-reduce", "validator-1b-reduce"},
+		settle.StageBandwidth, true,
+		[]string{"bandwidth-reduce", "validator-1b-reduce"},
 		"match the claims of each pair, add up what each id sent",
 		"cat bandwidthlog* | staddle mr 1b map | LC_ALL=C sort | staddle mr 1b reduce --report feedback",
 	},
@@ -62,12 +68,14 @@ var mrWords = []mrWord{
 		"cat part-* | staddle mr net map | LC_ALL=C sort | staddle mr net reduce",
 	},
 	{
-		settle.StageCollate, false, []string{"collation-map"},
+		settle.StageCollate, false,
+		[]string{"collation-map"},
 		"read rows of 1s and 1b",
 		"cat storage bandwidth | staddle mr 2 map | LC_ALL=C sort | staddle mr 2 reduce --storagecost 100 --bandwidthcost 100",
 	},
 	{
-		settle.StageCollate, true, []string{"collation-reduce"},
+		settle.StageCollate, true,
+		[]string{"collation-reduce"},
 		"multiply by the prices: the result of the epoch",
 		"cat storage bandwidth | staddle mr 2 map | LC_ALL=C sort | staddle mr 2 reduce --storagecost 100 --bandwidthcost 100",
 	},
@@ -88,7 +96,7 @@ func mrCommand() *cobra.Command {
 	for _, w := range mrWords {
 		parent := stages[w.stage]
 		if parent == nil {
-			parent = &cobra.Command{Use: w.stage, Short: "stage " + w.stage + " of settlement"}
+			parent = &cobra.Command{Use: w.stage, Short: "stage " + w.stage + " of settlement", Example: "  " + w.example}
 			stages[w.stage] = parent
 			root.AddCommand(parent)
 		}

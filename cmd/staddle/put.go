@@ -22,7 +22,15 @@ func (a *app) putCommand() *cobra.Command {
 	var f putFlags
 	c := &cobra.Command{
 		Use: "put PATH", Short: "publish a folder or a file; prints its reference", Args: cobra.ExactArgs(1),
-		Example: "  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --offline",
+		Long: `Pack a folder or a file into a dataset, keep it here, and publish it in the
+community if this node is in one. Prints the dataset's reference. The same folder
+gives the same reference, and what is stored already is not stored again.
+
+With --copies hosts drawn by lot keep replicas until the plan ends. Coins are
+locked for it; the hosts are paid by epoch, and what is not used comes back.
+Without --wait the command returns when the plan is in a block. A plan goes on
+when the command is stopped; putting again with --copies makes a second plan.`,
+		Example: "  staddle put ~/films\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options(c)
 			if err != nil {

@@ -34,7 +34,7 @@ type hosting struct {
 func (h *hosting) flags(c *cobra.Command) {
 	c.Flags().Uint32Var(&h.copies, "copies", 0, "replicas to have kept by hosts drawn by lot; 0: none")
 	c.Flags().StringVar(&h.encoding, "encoding", "", "plain or rsa-chain (default: the community's)")
-	c.Flags().Uint32Var(&h.epochs, "epochs", 0, "epochs to keep them for (default: the community's)")
+	c.Flags().Uint32Var(&h.epochs, "epochs", 0, "epochs to keep them for (default: 30 in a sim)")
 	c.Flags().StringVar(&h.lock, "lock", "", "coins to prepay; what is not used comes back (default: the least)")
 	c.Flags().Uint32Var(&h.room, "price-room", 4, "highest price to bear, as a multiple of the present one; it is what has to be locked")
 	c.Flags().BoolVar(&h.wait, "wait", false, "wait until every copy is kept and attested")
@@ -239,6 +239,9 @@ func (a *app) proveCommand() *cobra.Command {
 	var q api.ProveRequest
 	c := &cobra.Command{
 		Use: "prove REF", Short: "challenge every host of your dataset now", Args: cobra.ExactArgs(1),
+		Long: `Ask every host that keeps REF for a plan of this account to show leaves of its
+replicas, chosen at random now. Exit code 8 when one of them cannot.`,
+		Example: "  staddle prove films\n  staddle prove films --sample 100",
 		RunE: func(c *cobra.Command, args []string) error {
 			q.Ref = args[0]
 			var r api.ProveResult

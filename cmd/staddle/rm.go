@@ -12,6 +12,9 @@ import (
 func (a *app) rmCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm REF", Short: "let go of a dataset held here", Args: cobra.ExactArgs(1),
+		Long: `Let go of a dataset held here. What others hold stays, and so do plans. Works on
+the local store only: stop the daemon (staddle down) and add --offline.`,
+		Example: "  staddle rm films --offline\n  staddle rm films --offline --yes",
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
 			if err == nil && ref.Path != "" {

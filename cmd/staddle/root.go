@@ -38,10 +38,13 @@ anyone fetches it back byte for byte.
 A dataset is named staddle:ROOT, ROOT or, when it is held here, by its NAME; a
 path after a slash names a file or a directory in it.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 not allowed,
-5 not found, 6 network or time, try again, 7 no daemon, 8 verification failed,
-9 not enough coins, 10 no identity, 11 store in use by another process,
-12 wrong passphrase, 130 interrupted (repeat the command to go on).`
+Most commands speak to the daemon (staddle up). With --offline put, get, ls, cat,
+verify and rm work on the local store instead, while no daemon runs.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or not yet there, 3 done in part,
+4 not allowed, 5 not found, 6 out of time, 7 no daemon, 8 verification failed,
+9 not enough coins for a plan, 11 store in use by another process,
+130 interrupted. 10 and 12 are reserved for identities with a passphrase.`
 
 // commands lists the verbs. A new verb is a new file and a line here.
 func (a *app) commands() []*cobra.Command {
@@ -56,6 +59,7 @@ func (a *app) commands() []*cobra.Command {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "staddle", Short: "share and preserve big data in a community", Long: rootLong,
+		Example:       "  staddle up --background\n  staddle put ~/films\n  staddle put ~/films --offline",
 		SilenceErrors: true, SilenceUsage: true, PersistentPreRunE: a.prepare,
 	}
 	f := root.PersistentFlags()
@@ -172,6 +176,7 @@ func (a *app) prepare(c *cobra.Command, _ []string) error {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		Example: "  staddle version\n  staddle version --json",
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.emit(struct {

@@ -53,8 +53,9 @@ func (a *app) simCommand() *cobra.Command {
 also encode, four validators. Publish a folder, have three unique replicas kept by
 hosts drawn by lot, audit them, kill a host, repair, settle an epoch in the
 community's coin, and fetch the folder on a tenth node, byte for byte. The exit
-code says the truth.`,
-		RunE: func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), &f) },
+code is 0 only if all of it came true; else the homes and logs of the nodes stay.`,
+		Example: "  staddle sim\n  staddle sim --dir ~/films",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), &f) },
 	}
 	c.Flags().StringVar(&f.dir, "dir", "", "folder to publish (default: a part of Go's source and a film)")
 	c.Flags().BoolVar(&f.keep, "keep", false, "leave the network running at the end")

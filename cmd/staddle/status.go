@@ -12,6 +12,7 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "what the daemon is doing", Args: cobra.NoArgs,
+		Example: "  staddle status\n  staddle status --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var st api.Status
 			if err := a.call(c.Context(), api.CallStatus, api.None{}, &st); err != nil {

@@ -13,7 +13,7 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "verify [REF...]", Short: "read and check every piece and root of datasets held here (default: of all)",
-		Example: "  staddle verify films",
+		Example: "  staddle verify\n  staddle verify films",
 		RunE: func(c *cobra.Command, args []string) error {
 			var refs []library.Ref
 			for _, s := range args {
