@@ -34,12 +34,8 @@ var ErrFalse = errors.New("host's answer is false")
 // attest reads leaves of the committed lots that this account was drawn for and
 // says so on chain. A host that does not answer is asked again at the next tip,
 // until the lot's deadline draws another validator.
-func (v *Validator) attest(ctx context.Context) error {
+func (v *Validator) attest(ctx context.Context, now *consensus.View) error {
 	if err := v.follow(); err != nil {
-		return err
-	}
-	now, err := v.cfg.Chain.View()
-	if err != nil {
 		return err
 	}
 	lots, err := v.toAttest(now)

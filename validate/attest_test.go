@@ -58,7 +58,7 @@ func TestAttestRefuses(t *testing.T) {
 	if err := v.readLot(t.Context(), jobs[0]); err == nil || errors.Is(err, ErrFalse) {
 		t.Errorf("silent host: %v, want a lost answer", err)
 	}
-	if err := v.attest(context.Background()); err != nil {
+	if err := v.attest(context.Background(), s.View()); err != nil {
 		t.Errorf("step: %v", err)
 	}
 	if s.Lot(s.lots[0]).Attested != 0 || v.attested.Load() != 0 {
@@ -81,7 +81,7 @@ func TestAttestAgainAfterReorg(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Reorg(1)
-	if err := v.attest(t.Context()); err != nil {
+	if err := v.attest(t.Context(), s.View()); err != nil {
 		t.Fatal(err)
 	}
 	var at types.Cursor

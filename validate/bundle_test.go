@@ -120,7 +120,7 @@ func TestH6_5(t *testing.T) {
 	}
 	s.Do(hostA, types.KindBundle, post)
 	for i, v := range vs {
-		if err := v.dispute(t.Context()); err != nil {
+		if err := v.dispute(t.Context(), s.View()); err != nil {
 			t.Fatal(err)
 		}
 		if found, err := v.judgement(e, h.me, post.Root); err != nil || found != judgedFine {
@@ -155,14 +155,14 @@ func TestH6_6(t *testing.T) {
 	v := vs[by]
 	before := s.account(by)
 	liarBefore, checkerBefore := s.account(hostA), s.accountOf(claim.Bundle.Checkers[0].By)
-	if err := v.dispute(t.Context()); err != nil {
+	if err := v.dispute(t.Context(), s.View()); err != nil {
 		t.Fatal(err)
 	}
 	if waits, err := v.disputing(s.View(), e); err != nil || !waits {
 		t.Errorf("dispute is not under way: %v", err)
 	}
 	s.Mine()
-	if err := v.dispute(t.Context()); err != nil || v.disputed.Load() != 1 {
+	if err := v.dispute(t.Context(), s.View()); err != nil || v.disputed.Load() != 1 {
 		t.Errorf("%d disputes: %v", v.disputed.Load(), err)
 	}
 	claim, err = s.View().Claim(e, liar.me)

@@ -60,11 +60,7 @@ func compareUsed(a, b Used) int {
 }
 
 // collect fetches the committed logs that are not held yet.
-func (v *Validator) collect(ctx context.Context) error {
-	now, err := v.cfg.Chain.View()
-	if err != nil {
-		return err
-	}
+func (v *Validator) collect(ctx context.Context, now *consensus.View) error {
 	if ok, err := v.deposited(now); err != nil || !ok {
 		return err
 	}

@@ -26,11 +26,7 @@ const (
 )
 
 // dispute looks into the bundles on chain and disputes false ones (H6.6).
-func (v *Validator) dispute(ctx context.Context) error {
-	now, err := v.cfg.Chain.View()
-	if err != nil {
-		return err
-	}
+func (v *Validator) dispute(ctx context.Context, now *consensus.View) error {
 	if ok, err := v.deposited(now); err != nil || !ok {
 		return err
 	}

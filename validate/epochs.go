@@ -344,6 +344,7 @@ type Status struct {
 	Disputed  uint64        // false bundles taken to the chain
 	Tested    uint64        // hosts
 	Settled   uint64        // results submitted
+	Height    types.Height  // of the newest state for which all duties were done; 0: none yet
 	Unsettled []types.Epoch // whose bundles are in and that have no result
 }
 
@@ -356,6 +357,10 @@ func (v *Validator) Status() (*Status, error) {
 	s := &Status{
 		Account: v.me, Attested: v.attested.Load(), Checked: v.checked.Load(), Disputed: v.disputed.Load(),
 		Tested: v.tested.Load(), Settled: v.settled.Load(),
+	}
+	s.Height = types.Height(v.worked[0].Load())
+	for i := range v.worked {
+		s.Height = min(s.Height, types.Height(v.worked[i].Load()))
 	}
 	if s.Active, err = v.deposited(now); err != nil {
 		return nil, err

@@ -25,11 +25,7 @@ const (
 )
 
 // feedback tells the nodes what the settled epochs found, once each.
-func (v *Validator) feedback(ctx context.Context) error {
-	now, err := v.cfg.Chain.View()
-	if err != nil {
-		return err
-	}
+func (v *Validator) feedback(ctx context.Context, now *consensus.View) error {
 	first, last, err := recent(now)
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (s *scene) propose(e types.Epoch, vs map[int]*Validator) *Validator {
 		s.t.Fatal(err)
 	}
 	v := vs[s.Number(list[0])]
-	if err := v.collect(s.t.Context()); err != nil {
+	if err := v.collect(s.t.Context(), s.View()); err != nil {
 		s.t.Fatal(err)
 	}
 	return v

@@ -40,11 +40,7 @@ func (v *Validator) testLimit(r *types.Rules) time.Duration {
 
 // serve tests the hosts that this account was drawn for (H5): from the epoch's
 // beacon until its bundles are due, each piece until it came.
-func (v *Validator) serve(ctx context.Context) error {
-	now, err := v.cfg.Chain.View()
-	if err != nil {
-		return err
-	}
+func (v *Validator) serve(ctx context.Context, now *consensus.View) error {
 	if ok, err := v.deposited(now); err != nil || !ok {
 		return err
 	}

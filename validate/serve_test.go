@@ -26,14 +26,14 @@ func TestH5(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range vs {
-		if err := v.serve(t.Context()); err != nil {
+		if err := v.serve(t.Context(), s.View()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.MineTo(s.Rules().BundlesDue(e))
 	for range 2 {
 		for _, v := range vs {
-			if err := v.serve(t.Context()); err != nil {
+			if err := v.serve(t.Context(), s.View()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -222,14 +222,14 @@ func TestSmashInEpoch(t *testing.T) {
 	s.claims(e)
 	s.MineTo(s.Rules().LogsDue(e) + 1)
 	for _, v := range vs {
-		if err := v.collect(t.Context()); err != nil {
+		if err := v.collect(t.Context(), s.View()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.MineTo(s.Rules().Checkpoint(e + 1))
 	s.hosts[hostA].wrong.Store(true)
 	for _, v := range vs {
-		if err := v.serve(t.Context()); err != nil {
+		if err := v.serve(t.Context(), s.View()); err != nil {
 			t.Fatal(err)
 		}
 	}

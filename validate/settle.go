@@ -87,11 +87,7 @@ const collateUntil = 4
 
 // settle proposes results when it is this account's turn, and puts the files of
 // those that are on chain in their place.
-func (v *Validator) settle(ctx context.Context) error {
-	now, err := v.cfg.Chain.View()
-	if err != nil {
-		return err
-	}
+func (v *Validator) settle(ctx context.Context, now *consensus.View) error {
 	first, last, err := recent(now)
 	if err != nil {
 		return err

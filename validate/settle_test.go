@@ -54,7 +54,7 @@ func TestST9_1(t *testing.T) {
 	if !equalRows(rows, want) {
 		t.Fatalf("rows %v, want %v", rows, want)
 	}
-	s.Until("epoch is paid", pace, func(v *consensus.View) bool {
+	s.until("epoch is paid", func(v *consensus.View) bool {
 		g, err := v.Globals()
 		return err == nil && g.Transfer > e
 	})
@@ -205,7 +205,7 @@ func TestST7(t *testing.T) {
 	if rec.Signed != 6000*types.Coin {
 		t.Errorf("deposits of %s signed, want 6000", rec.Signed)
 	}
-	s.Until("epoch is being paid", pace, func(v *consensus.View) bool {
+	s.until("epoch is being paid", func(v *consensus.View) bool {
 		g, err := v.Globals()
 		return err == nil && g.Transfer > e
 	})
@@ -229,7 +229,7 @@ func TestST3(t *testing.T) {
 	}
 	s.ready(e)
 	holder := vs[validator]
-	if err := holder.collect(t.Context()); err != nil {
+	if err := holder.collect(t.Context(), s.View()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(holder.heldLogs(e)); n != 2 {
@@ -409,14 +409,6 @@ func TestRestart(t *testing.T) {
 		s.hosts[i].claim(e)
 	}
 	s.walk(s.Rules().LogsDue(e) + 1)
-	s.await("validators hold the logs", func() bool {
-		for _, v := range s.running {
-			if len(v.heldLogs(e)) < 2 {
-				return false
-			}
-		}
-		return true
-	})
 	for _, stop := range stops {
 		stop()
 	}

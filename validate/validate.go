@@ -32,6 +32,8 @@ type Validator struct {
 	told  map[types.Account]*toldOf              // what a proposer was told last
 	held  map[types.Epoch]map[types.Account]Used // logs that are held, checked
 
+	worked [dutyCount]atomic.Uint64 // height of the state that each duty was done for last
+
 	attested, checked, disputed, tested, settled atomic.Uint64
 }
 
@@ -51,23 +53,29 @@ func New(cfg Config) (*Validator, error) {
 	return v, nil
 }
 
-// duty is one loop of Run. A step does what the newest state asks for; it is
-// called again when the tip or the time moved on.
+// duty is one loop of Run. A step does what a state, the newest one, asks for;
+// it is called again when the tip or the time moved on.
 type duty struct {
 	name string
-	step func(ctx context.Context) error
+	step func(ctx context.Context, now *consensus.View) error
 }
+
+// duties are those of Run, in no order.
+func (v *Validator) duties() [dutyCount]duty {
+	return [dutyCount]duty{
+		{"attest", v.attest}, {"dispute", v.dispute}, {"serve", v.serve},
+		{"logs", v.collect}, {"settle", v.settle}, {"feedback", v.feedback},
+	}
+}
+
+const dutyCount = 6
 
 // Run does the duties until ctx ends. Errors of a step are reported and the
 // step is repeated later.
 func (v *Validator) Run(ctx context.Context) error {
-	duties := []duty{
-		{"attest", v.attest}, {"dispute", v.dispute}, {"serve", v.serve},
-		{"logs", v.collect}, {"settle", v.settle}, {"feedback", v.feedback},
-	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, d := range duties {
-		g.Go(func() error { return v.loop(ctx, d) })
+	for i, d := range v.duties() {
+		g.Go(func() error { return v.loop(ctx, d, &v.worked[i]) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -75,13 +83,20 @@ func (v *Validator) Run(ctx context.Context) error {
 	return nil
 }
 
-func (v *Validator) loop(ctx context.Context, d duty) error {
+// loop repeats a duty and notes the height of the newest state that it was done
+// for.
+func (v *Validator) loop(ctx context.Context, d duty, worked *atomic.Uint64) error {
 	changed, stop := v.cfg.Chain.Watch()
 	defer stop()
 	tick := time.NewTicker(v.cfg.Retry)
 	defer tick.Stop()
 	for {
-		if err := d.step(ctx); err != nil && ctx.Err() == nil {
+		now, err := v.cfg.Chain.View()
+		if err == nil {
+			err = d.step(ctx, now)
+			worked.Store(uint64(now.Height()))
+		}
+		if err != nil && ctx.Err() == nil {
 			v.cfg.Report("%s: %v", d.name, err)
 		}
 		select {
