@@ -97,40 +97,24 @@ func (t *town) defaultEpochs() uint32 {
 	return 120
 }
 
+// plan has copies kept. Repeating it goes on with the plan that runs.
 func (t *town) plan(ctx context.Context, q api.PutRequest, a *types.Attachment, res *api.PutResult, out *api.Out) error {
-	w := sponsor.Wish{Dataset: a.Dataset(), Copies: q.Copies, Epochs: q.Epochs, Room: q.PriceRoom, Encoding: t.chain.Genesis().Rules.Encoding}
-	if w.Epochs == 0 {
-		w.Epochs = t.defaultEpochs()
-	}
-	if q.Encoding != "" {
-		enc, err := replica.ByName(q.Encoding)
-		if err != nil {
-			return err
-		}
-		w.Encoding = enc.ID()
-	}
-	if q.Lock != "" {
-		coins, err := types.ParseCoins(q.Lock)
-		if err != nil {
-			return err
-		}
-		w.Lock = coins
-	}
-	quote, err := t.sponsor.Quote(w)
+	w, err := t.wish(q, a)
 	if err != nil {
 		return err
 	}
-	symbol := t.chain.Genesis().Symbol
-	out.Note(fmt.Sprintf("%d copies of %d pieces for %d epochs: locks %s %s, likely %s; the rest comes back at the end",
-		w.Copies, quote.Pieces, w.Epochs, quote.Plan.Lock, symbol, quote.Likely))
-	if err := t.node.setDuties(func(d *duties) { d.Sponsor = true }); err != nil {
+	id, p, err := t.sponsor.Running(w)
+	switch {
+	case err != nil:
 		return err
+	case p != nil:
+		out.Note(fmt.Sprintf("%d copies are planned until epoch %d already: going on with them", w.Copies, p.Plan.Until))
+		res.Plan, res.Locked = id.String(), p.Plan.Lock.String()
+	default:
+		if id, err = t.buy(ctx, w, res, out); err != nil {
+			return err
+		}
 	}
-	id, err := t.sponsor.Send(ctx, quote)
-	if err != nil {
-		return err
-	}
-	res.Plan, res.Locked, res.Likely = id.String(), quote.Plan.Lock.String(), quote.Likely.String()
 	if q.Wait {
 		err := t.sponsor.Hosted(ctx, id, func(active, all int) {
 			out.Progress(api.Progress{Phase: "placing", Done: uint64(active), Total: uint64(all)})
@@ -140,6 +124,49 @@ func (t *town) plan(ctx context.Context, q api.PutRequest, a *types.Attachment, 
 		}
 	}
 	return t.fillLots(id, res)
+}
+
+// wish is what a put asks of hosts.
+func (t *town) wish(q api.PutRequest, a *types.Attachment) (sponsor.Wish, error) {
+	w := sponsor.Wish{Dataset: a.Dataset(), Copies: q.Copies, Epochs: q.Epochs, Room: q.PriceRoom, Encoding: t.chain.Genesis().Rules.Encoding}
+	if w.Epochs == 0 {
+		w.Epochs = t.defaultEpochs()
+	}
+	if q.Encoding != "" {
+		enc, err := replica.ByName(q.Encoding)
+		if err != nil {
+			return w, err
+		}
+		w.Encoding = enc.ID()
+	}
+	if q.Lock != "" {
+		coins, err := types.ParseCoins(q.Lock)
+		if err != nil {
+			return w, err
+		}
+		w.Lock = coins
+	}
+	return w, nil
+}
+
+// buy says what a wish costs and sends its plan.
+func (t *town) buy(ctx context.Context, w sponsor.Wish, res *api.PutResult, out *api.Out) (types.PlanID, error) {
+	quote, err := t.sponsor.Quote(w)
+	if err != nil {
+		return types.PlanID{}, err
+	}
+	symbol := t.chain.Genesis().Symbol
+	out.Note(fmt.Sprintf("%d copies of %d pieces for %d epochs: locks %s %s, likely %s; the rest comes back at the end",
+		w.Copies, quote.Pieces, w.Epochs, quote.Plan.Lock, symbol, quote.Likely))
+	if err := t.node.setDuties(func(d *duties) { d.Sponsor = true }); err != nil {
+		return types.PlanID{}, err
+	}
+	id, err := t.sponsor.Send(ctx, quote)
+	if err != nil {
+		return id, err
+	}
+	res.Plan, res.Locked, res.Likely = id.String(), quote.Plan.Lock.String(), quote.Likely.String()
+	return id, nil
 }
 
 func (t *town) fillLots(id types.PlanID, res *api.PutResult) error {

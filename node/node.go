@@ -32,8 +32,9 @@ type Node struct {
 	ready chan struct{} // closed when town is set
 }
 
-// Open opens store, keys and network; nothing runs yet. Errors are those of the
-// parts, store.ErrLocked when another process has the home.
+// Open opens store, keys, network and the community of the store, if there is
+// one; nothing runs yet. Errors are those of the parts, store.ErrLocked when
+// another process has the home.
 func Open(cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -55,8 +56,10 @@ func Open(cfg Config) (*Node, error) {
 	if err := n.openLibrary(); err != nil {
 		return nil, errors.Join(err, n.host.Close(), n.store.Close())
 	}
-	if err := n.openDHT(); err != nil {
-		return nil, errors.Join(err, n.host.Close(), n.store.Close())
+	for _, open := range []func() error{n.openDHT, n.resume} {
+		if err := open(); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
 	}
 	return n, nil
 }
@@ -99,9 +102,6 @@ func (n *Node) openLibrary() (err error) {
 
 // Run serves until ctx ends, or a part fails.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.resume(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var work sync.WaitGroup
@@ -125,6 +125,9 @@ func (n *Node) Run(ctx context.Context) error {
 // Close closes network and store.
 func (n *Node) Close() error {
 	var err error
+	if t := n.current(); t != nil {
+		t.close()
+	}
 	if n.dht != nil {
 		err = n.dht.Close()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +33,7 @@ type town struct {
 	answers   answers
 	parts     []part
 	closers   []func()
+	closed    sync.Once
 }
 
 // part is an engine that runs.
@@ -62,10 +64,13 @@ func (n *Node) openTown(inv *types.Invite) (*town, error) {
 	return t, nil
 }
 
+// close closes what the engines opened; a second time does nothing.
 func (t *town) close() {
-	for i := len(t.closers) - 1; i >= 0; i-- {
-		t.closers[i]()
-	}
+	t.closed.Do(func() {
+		for i := len(t.closers) - 1; i >= 0; i-- {
+			t.closers[i]()
+		}
+	})
 }
 
 // run runs all engines until ctx ends or one fails.

@@ -123,9 +123,11 @@ func (s *Sponsor) afford(v *consensus.View, q *Quote) error {
 	return nil
 }
 
-// Send puts a plan on the chain and gives its id.
+// Send puts a plan on the chain and gives its id. While a plan of the same
+// copies of a dataset waits for its block, after a restart for instance, a second
+// one is not sent: the first is waited for.
 func (s *Sponsor) Send(ctx context.Context, q *Quote) (types.PlanID, error) {
-	name := fmt.Sprintf("plan/%s/%d", q.Plan.Dataset, q.Plan.Until)
+	name := fmt.Sprintf("plan/%s/%d/%d", q.Plan.Dataset, q.Plan.Copies, q.Plan.Encoding)
 	if err := s.chain.Submit(types.KindPlan, &q.Plan, name); err != nil {
 		return types.PlanID{}, err
 	}
@@ -169,6 +171,31 @@ func (s *Sponsor) Lots(plan types.PlanID) (*types.PlanRecord, []Lot, error) {
 		}
 	}
 	return p, out, nil
+}
+
+// Running finds this account's plan that keeps the same copies of a dataset in
+// the same encoding and has not ended: repeating a wish goes on with it. The
+// record is nil without one.
+func (s *Sponsor) Running(w Wish) (types.PlanID, *types.PlanRecord, error) {
+	v, err := s.chain.View()
+	if err != nil {
+		return types.PlanID{}, nil, err
+	}
+	ids, err := v.Plans(s.me)
+	if err != nil {
+		return types.PlanID{}, nil, err
+	}
+	for _, id := range ids {
+		p, err := v.Plan(id)
+		if err != nil {
+			return id, nil, err
+		}
+		same := p != nil && p.Plan.Dataset == w.Dataset && p.Plan.Copies == w.Copies && p.Plan.Encoding == w.Encoding
+		if same && !p.Ended && p.Plan.Until > v.Epochal() {
+			return id, p, nil
+		}
+	}
+	return types.PlanID{}, nil, nil
 }
 
 // Plans lists the account's plans, oldest first.
