@@ -251,7 +251,7 @@ func (s *scene) Smash(_ context.Context, host types.Account, chunk, seed types.H
 func (s *scene) Feedback(_ context.Context, to types.Account, n *lines.Notice) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.feedback = append(s.feedback, fmt.Sprintf("%d %s", s.Number(to), n.Kind))
+	s.feedback = append(s.feedback, fmt.Sprintf("%d %d %s", n.Epoch, s.Number(to), n.Kind))
 	return nil
 }
 
