@@ -75,7 +75,10 @@ func (n *Node) Create(g *types.Genesis) (types.ChainID, error) {
 	return id, nil
 }
 
-const joinTimeout = 15 * time.Second
+const (
+	joinTimeout = 15 * time.Second // for one peer
+	joinRounds  = 5                // a DHT that was just entered may not know everybody at once
+)
 
 // Join follows the community of an invite: its genesis comes from one of the
 // peers that the invite names, and must have the id that it names.
@@ -87,15 +90,21 @@ func (n *Node) Join(ctx context.Context, inv *types.Invite) error {
 		return fmt.Errorf("this node follows community %s already", t.chain.Genesis().Name)
 	}
 	var last error
-	for _, p := range inv.Peers {
-		g, err := n.genesisFrom(ctx, p, inv.Chain)
-		if err != nil {
+	for range joinRounds {
+		for _, p := range inv.Peers {
+			g, err := n.genesisFrom(ctx, p, inv.Chain)
+			if err == nil {
+				return n.joinWith(inv, g)
+			}
 			last = err
-			continue
 		}
-		return n.joinWith(inv, g)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no peer of the invite gave the community's genesis: %w", errors.Join(last, ctx.Err()))
+		case <-time.After(dialEvery):
+		}
 	}
-	return fmt.Errorf("no peer of the invite gave the community's genesis: %w", errors.Join(last, ctx.Err()))
+	return fmt.Errorf("no peer of the invite gave the community's genesis: %w", last)
 }
 
 func (n *Node) genesisFrom(ctx context.Context, p types.InvitePeer, id types.ChainID) (*types.Genesis, error) {

@@ -47,7 +47,8 @@ func (n *Node) openDHT() error {
 }
 
 const (
-	meetEvery   = 15 * time.Second // looks whether its items should be renewed
+	meetEvery   = 5 * time.Second // looks whether its items should be renewed
+	enoughAcks  = 4               // nodes that keep an item; with fewer it is published again soon
 	itemLife    = time.Hour        // an unchanged endpoint is published again
 	meetTimeout = 10 * time.Second
 	maxTipPeers = 24
@@ -64,9 +65,10 @@ func (n *Node) meetLoop(ctx context.Context) {
 	var at time.Time
 	for {
 		if addrs := n.Addrs(); !slices.Equal(addrs, last) || time.Since(at) > itemLife {
-			if err := n.publishEndpoint(ctx, addrs); err != nil {
+			switch stored, err := n.publishEndpoint(ctx, addrs); {
+			case err != nil && ctx.Err() == nil:
 				n.report("dht: publish endpoint: %v", err)
-			} else {
+			case stored >= enoughAcks:
 				last, at = addrs, time.Now()
 			}
 		}
@@ -84,12 +86,12 @@ func (n *Node) meetLoop(ctx context.Context) {
 }
 
 // publishEndpoint writes where this device is, beside the account's others.
-func (n *Node) publishEndpoint(ctx context.Context, addrs []string) error {
+func (n *Node) publishEndpoint(ctx context.Context, addrs []string) (stored int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, meetTimeout)
 	defer cancel()
 	mine := dht.Device{ID: n.dht.ID(), Addresses: endpointAddrs(addrs), Certificate: types.Marshal(n.id.certificate(clock()))}
 	if len(mine.Addresses) == 0 {
-		return nil
+		return enoughAcks, nil // nothing to publish
 	}
 	e := dht.Endpoint{Minute: uint32(clock() / 60_000), Devices: []dht.Device{mine}}
 	old, err := n.dht.GetMutable(ctx, n.Account(), dht.EndpointSalt(), 0)
@@ -103,7 +105,7 @@ func (n *Node) publishEndpoint(ctx context.Context, addrs []string) error {
 	slices.SortFunc(e.Devices, func(a, b dht.Device) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	content, err := dht.EncodeEndpoint(e)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	return n.putItem(ctx, dht.EndpointSalt(), content, cas)
 }
@@ -124,11 +126,11 @@ func (n *Node) others(content []byte) []dht.Device {
 	return out
 }
 
-func (n *Node) putItem(ctx context.Context, salt, content []byte, cas *int64) error {
-	_, err := n.dht.PutMutable(ctx, dht.MutablePut{
+func (n *Node) putItem(ctx context.Context, salt, content []byte, cas *int64) (stored int, err error) {
+	res, err := n.dht.PutMutable(ctx, dht.MutablePut{
 		Sign: n.id.Signer.Sign, Key: n.Account(), Salt: salt, Seq: int64(clock()), Content: content, CAS: cas,
 	})
-	return err
+	return res.Stored, err
 }
 
 // publishTips writes the newest block and members that this node is connected to.
@@ -142,7 +144,8 @@ func (n *Node) publishTips(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	return n.putItem(ctx, dht.TipsSalt(t.chain.ID()), content, nil)
+	_, err = n.putItem(ctx, dht.TipsSalt(t.chain.ID()), content, nil)
+	return err
 }
 
 // find learns an account's addresses from its endpoint item. Every device needs
@@ -150,6 +153,11 @@ func (n *Node) publishTips(ctx context.Context, t *town) error {
 func (n *Node) find(ctx context.Context, a types.Account) error {
 	if n.dht == nil {
 		return fmt.Errorf("account %s: no address is known and there is no DHT; give --dht and --dht-seed", a.Short())
+	}
+	if len(n.dht.Nodes()) == 0 {
+		if _, err := n.dht.Bootstrap(ctx); err != nil {
+			return fmt.Errorf("enter the DHT: %w", err)
+		}
 	}
 	item, err := n.dht.GetMutable(ctx, a, dht.EndpointSalt(), 0)
 	if err != nil {
