@@ -25,6 +25,9 @@ func (v *Validator) answerSettle(ctx context.Context, from types.Account, raw []
 	if err != nil {
 		return nil, err
 	}
+	if err := mayAsk(now, from, &q); err != nil {
+		return nil, err
+	}
 	switch q.Op {
 	case opHave:
 		return v.giveHaving(now, q.Epoch, from)
@@ -35,8 +38,37 @@ func (v *Validator) answerSettle(ctx context.Context, from types.Account, raw []
 	case opTell:
 		return nil, v.hear(now, q.Statement)
 	}
+	return v.giveVerdict(ctx, now, from, &q)
+}
+
+// mayAsk lets validators ask everything; others only for the inputs of an epoch
+// that has a result, so that anybody can run it again (ST4).
+func mayAsk(now *consensus.View, from types.Account, q *request) error {
+	acc, err := now.Account(from)
+	if err != nil {
+		return err
+	}
+	reg, err := now.Registry(from)
+	if err != nil {
+		return err
+	}
+	if reg != nil && reg.Register.Roles&types.RoleValidator != 0 && acc.Deposit >= now.Rules.MinDeposit {
+		return nil
+	}
+	rec, err := now.Epoch(q.Epoch)
+	if err != nil {
+		return err
+	}
+	if (q.Op == opLog || q.Op == opInputs) && rec.Collation != nil {
+		return nil
+	}
+	return fmt.Errorf("account %s is no validator", from.Short())
+}
+
+func (v *Validator) giveVerdict(ctx context.Context, now *consensus.View, from types.Account, q *request) ([]byte, error) {
 	var a verdict
-	a.Signature, err = v.decide(ctx, now, from, &q)
+	var err error
+	a.Signature, err = v.decide(ctx, now, from, q)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -353,8 +385,11 @@ func (v *Validator) signedResult(now *consensus.View, e types.Epoch) (*signedPro
 		return nil, err
 	}
 	base, err := v.stateOf(&s.Proposal.Inputs)
+	if errors.Is(err, ErrFork) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, nil //nolint:nilerr // of another fork
+		return nil, err // it may bind: nothing else is signed meanwhile
 	}
 	dead, err := lostSince(base, now, e)
 	if err != nil || dead {

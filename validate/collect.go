@@ -225,15 +225,24 @@ func (v *Validator) fetchLog(ctx context.Context, from types.Account, of owner) 
 
 // giveLog answers opLog.
 func (v *Validator) giveLog(q *request) ([]byte, error) {
-	raw, err := os.ReadFile(v.heldPath(q.Epoch, q.Account))
+	f, err := os.Open(v.heldPath(q.Epoch, q.Account))
 	if err != nil {
 		return nil, fmt.Errorf("log of %s for epoch %d is not held here: %w", q.Account.Short(), q.Epoch, err)
 	}
-	if q.Offset > uint64(len(raw)) {
-		return nil, fmt.Errorf("log of %d bytes, asked from %d on", len(raw), q.Offset)
+	defer f.Close() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	rest := raw[q.Offset:]
-	return types.Marshal(&part{uint64(len(raw)), rest[:min(len(rest), maxPart)]}), nil
+	size := uint64(info.Size())
+	if q.Offset > size {
+		return nil, fmt.Errorf("log of %d bytes, asked from %d on", size, q.Offset)
+	}
+	b := make([]byte, min(size-q.Offset, maxPart))
+	if _, err := f.ReadAt(b, int64(q.Offset)); err != nil {
+		return nil, err
+	}
+	return types.Marshal(&part{size, b}), nil
 }
 
 // writeFile replaces a file by whole contents, durable.

@@ -72,6 +72,9 @@ func (v *Validator) compute(ctx context.Context, in *Inputs) (*computed, error) 
 	return c, nil
 }
 
+// ErrFork marks a state that is not of this node's fork, or not yet.
+var ErrFork = errors.New("not on this fork")
+
 // stateOf opens the state that inputs name, on this node's fork.
 func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 	now, err := v.cfg.Chain.View()
@@ -79,7 +82,7 @@ func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 		return nil, err
 	}
 	if in.Height > now.Height() {
-		return nil, fmt.Errorf("%w: block %d, here is %d", ErrTooEarly, in.Height, now.Height())
+		return nil, fmt.Errorf("%w: block %d, here is %d", ErrFork, in.Height, now.Height())
 	}
 	if first := now.Rules.BundlesDue(in.Epoch) + 1; in.Height < first {
 		return nil, fmt.Errorf("%w: inputs at block %d, wanted from %d on", ErrTooEarly, in.Height, first)
@@ -92,7 +95,7 @@ func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 		return nil, err
 	}
 	if base.Root() != in.Block {
-		return nil, fmt.Errorf("block %d is %s here, inputs name %s", in.Height, base.Root(), in.Block)
+		return nil, fmt.Errorf("%w: block %d is %s here, inputs name %s", ErrFork, in.Height, base.Root(), in.Block)
 	}
 	return base, nil
 }

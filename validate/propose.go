@@ -157,8 +157,9 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 }
 
 // cutOf is the state that an epoch's result is computed from: that of the block
-// after its bundles were due, so that proposers do not differ, unless a host has
-// lost a dispute since; then the newest one.
+// after its bundles were due, so that proposers do not differ. When a host has
+// lost a dispute since, or an earlier epoch got its result and reserved locks,
+// it is the newest one.
 func cutOf(now *consensus.View, e types.Epoch) (*consensus.View, error) {
 	h := now.Rules.BundlesDue(e) + 1
 	if now.Height() == h {
@@ -172,7 +173,33 @@ func cutOf(now *consensus.View, e types.Epoch) (*consensus.View, error) {
 	if err != nil || lost {
 		return now, err
 	}
+	reserved, err := reservedSince(cut, now, e)
+	if err != nil || reserved {
+		return now, err
+	}
 	return cut, nil
+}
+
+// reservedSince reports whether an epoch before e got its result after base.
+func reservedSince(base, now *consensus.View, e types.Epoch) (bool, error) {
+	g, err := base.Globals()
+	if err != nil {
+		return false, err
+	}
+	for x := g.Transfer; x < e; x++ {
+		then, err := base.Epoch(x)
+		if err != nil {
+			return false, err
+		}
+		rec, err := now.Epoch(x)
+		if err != nil {
+			return false, err
+		}
+		if then.Collation == nil && rec.Collation != nil {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // holding is what counts of the logs and statements that are held: logs with
