@@ -286,58 +286,6 @@ func (c *Chain) isBanned(a types.Account) bool {
 	return ok
 }
 
-// catchUp walks back from a block to one that is known and judges the way to it,
-// oldest first. It holds at most one mutable range of blocks.
-func (c *Chain) catchUp(ctx context.Context, b *types.Block, from types.Account) error {
-	way := []*types.Block{b}
-	for {
-		last := way[len(way)-1]
-		_, known, err := c.store.Get(table, keyBlock+last.Header.Previous.KeyString())
-		if err != nil {
-			return err
-		}
-		if known {
-			break
-		}
-		c.mu.Lock()
-		parent := c.aside.byName[last.Header.Previous]
-		c.mu.Unlock()
-		if parent != nil {
-			way = append(way, parent)
-			continue
-		}
-		if len(way) > int(c.rules.MutableRange) || last.Header.Height <= 1 {
-			return fmt.Errorf("peer %s follows a fork that does not meet this one", from.Short())
-		}
-		more, err := c.ancestors(ctx, from, last.Header.Previous)
-		if err != nil {
-			return err
-		}
-		way = append(way, more...)
-	}
-	for i := len(way) - 1; i >= 0; i-- {
-		if err := c.step(ctx, way[i], from); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// step judges one block of the way to a block that leads.
-func (c *Chain) step(ctx context.Context, b *types.Block, from types.Account) error {
-	c.judging.Lock()
-	defer c.judging.Unlock()
-	done, out, err := c.early(b)
-	if done && out == Orphan && err == nil {
-		err = fmt.Errorf("block %d lost its parent", b.Header.Height)
-	}
-	if done || err != nil {
-		return err
-	}
-	_, err = c.admit(ctx, b, from)
-	return err
-}
-
 // ancestors asks for blocks from name backwards, at least one.
 func (c *Chain) ancestors(ctx context.Context, from types.Account, name cid.Cid) ([]*types.Block, error) {
 	e := c.request(askAncestors, 2)
