@@ -95,9 +95,7 @@ func (h *Host) show(ctx context.Context, a *audit) error {
 			return err
 		}
 	}
-	for _, s := range h.askCheckers(ctx, a) {
-		a.post.Checkers = append(a.post.Checkers, s)
-	}
+	a.post.Checkers = append(a.post.Checkers, h.askCheckers(ctx, a)...)
 	if have, need := len(a.post.Checkers), len(a.checkers)/2+1; have < need {
 		return fmt.Errorf("signed by %d of %d checkers, want %d", have, len(a.checkers), need)
 	}

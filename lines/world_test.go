@@ -129,7 +129,7 @@ func (s *scene) bundle(host int, missed func(*replica.Question) []uint32) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	digest := b.Digest(v.Chain, a)
+	digest := b.Digest(v.Chain, a, rec.Beacon)
 	for _, c := range drawn {
 		sig := chaintest.Signer(s.Number(c)).Sign(digest[:])
 		b.Checkers = append(b.Checkers, types.Signed{By: c, Signature: sig})

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/types"
@@ -115,5 +114,3 @@ func (n *Node) community() (*api.Community, error) {
 	c.Balanced = sum == gen.Supply() && wei == 0
 	return c, err
 }
-
-func hexOf(b []byte) string { return hex.EncodeToString(b) }

@@ -85,16 +85,16 @@ func (d doors) to(a types.Account) (gateway.Do, error) {
 	return (&gateway.Client{Device: n.id.Device}).To(reg.Register.Gateway, reg.Register.Device), nil
 }
 
-func (d doors) seconds(e types.Epoch) (uint64, *types.EpochRecord, error) {
+func (d doors) seconds(e types.Epoch) (uint64, error) {
 	v, err := d.t.chain.View()
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	rec, err := v.Epoch(e)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
-	return rec.Seconds, rec, nil
+	return rec.Seconds, nil
 }
 
 // maxBandwidthLog bounds the bandwidthlog of one node: 4,096 receipts of both
@@ -118,7 +118,7 @@ func (d doors) Log(ctx context.Context, of types.Account, e types.Epoch) (*valid
 	if err != nil {
 		return nil, err
 	}
-	seconds, _, err := d.seconds(e)
+	seconds, err := d.seconds(e)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (d doors) Feedback(ctx context.Context, to types.Account, f *lines.Notice) 
 	if err != nil {
 		return err
 	}
-	seconds, _, err := d.seconds(f.Epoch)
+	seconds, err := d.seconds(f.Epoch)
 	if err != nil {
 		return err
 	}

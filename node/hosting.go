@@ -68,7 +68,7 @@ func (s source) Digests(ctx context.Context, d *types.DatasetRecord, r types.Ran
 
 // Fetch gets pieces, from this node's own store first.
 func (s source) Fetch(ctx context.Context, d *types.DatasetRecord, digests []types.Hash, to func(i int, piece []byte) error) error {
-	own := served{s.t}
+	own := served(s)
 	var want []types.Hash
 	var place []int
 	for i, h := range digests {

@@ -49,7 +49,7 @@ func (n *Node) openDHT() error {
 const (
 	meetEvery   = 5 * time.Second // looks whether its items should be renewed
 	enoughAcks  = 4               // nodes that keep an item; with fewer it is published again soon
-	itemLife    = time.Hour        // an unchanged endpoint is published again
+	itemLife    = time.Hour       // an unchanged endpoint is published again
 	meetTimeout = 10 * time.Second
 	maxTipPeers = 24
 )

@@ -115,7 +115,7 @@ func (s strangers) FetchOnce(ctx context.Context, host types.Account, digest typ
 		}
 		return st, nil
 	}
-	once := swarm.New(swarm.Config{Chain: s.t.chain.ID(), Signer: signer, Dial: dial, Facts: facts{s.t}, Ledger: noLedger{}})
+	once := swarm.New(swarm.Config{Chain: s.t.chain.ID(), Signer: signer, Dial: dial, Facts: facts(s), Ledger: noLedger{}})
 	err = once.Fetch(ctx, []types.Hash{digest}, []swarm.Peer{{Account: host}}, func(_ int, b []byte) error {
 		piece = append([]byte(nil), b...)
 		return nil
@@ -154,6 +154,6 @@ func (n *Node) verifyEpoch(ctx context.Context, q api.EpochRequest, _ *api.Out) 
 		return nil, err
 	}
 	return &api.EpochVerifyResult{
-		Epoch: uint64(e), Committed: r.Committed.String(), Computed: r.Computed.String(), Same: r.Same, Rows: int(r.Rows), Lines: r.Lines,
+		Epoch: uint64(e), Committed: r.Committed.String(), Computed: r.Computed.String(), Same: r.Same, Rows: r.Rows, Lines: r.Lines,
 	}, nil
 }

@@ -28,7 +28,7 @@ const (
 	maxVanish  = 3 // times that a peer may vanish before it is left alone
 )
 
-// Why a peer is lost to a plan.
+// Loss says why a peer is lost to a plan.
 type Loss uint8
 
 // Losses.

@@ -50,7 +50,7 @@ func (v *visit) run(cancel context.CancelFunc) error {
 		return end(v.stream, <-fault)
 	}
 	err = end(v.stream, err) // wakes the reader
-	<-fault
+	_ = <-fault // it is waited for; what it says follows from err
 	return err
 }
 
