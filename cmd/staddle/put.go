@@ -29,7 +29,7 @@ gives the same reference, and what is stored already is not stored again.
 With --copies hosts drawn by lot keep replicas until the plan ends. Coins are
 locked for it; the hosts are paid by epoch, and what is not used comes back.
 Without --wait the command returns when the plan is in a block. A plan goes on
-when the command is stopped; putting again with --copies makes a second plan.`,
+when the command is stopped; the same put again goes on with the plan that runs.`,
 		Example: "  staddle put ~/films\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options(c)
