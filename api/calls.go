@@ -133,6 +133,7 @@ type GetResult struct {
 	Name     string   `json:"name"`
 	Files    int      `json:"files"`
 	Bytes    uint64   `json:"bytes"`   // of content written
+	Skipped  int      `json:"skipped"` // entries left out, each with a warning
 	Fetched  int64    `json:"fetched"` // bytes of pieces from peers
 	From     []string `json:"from,omitempty"`
 	Paid     string   `json:"paid,omitempty"`

@@ -213,6 +213,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
 	res.Ref, res.Name = whole.String(), got.Attachment.Name
 	res.Files, res.Bytes, res.Fetched = int(got.Unpacked.Files), uint64(got.Unpacked.Bytes), got.Bytes
+	res.Skipped = int(got.Unpacked.Skipped)
 	after, err := n.spent()
 	if err != nil {
 		return nil, err

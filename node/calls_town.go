@@ -9,6 +9,7 @@ import (
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/consensus"
+	"github.com/staddle/staddle/sponsor"
 	"github.com/staddle/staddle/types"
 )
 
@@ -205,6 +206,9 @@ func (n *Node) send(ctx context.Context, q api.SendRequest, _ *api.Out) (*api.Se
 	if err != nil {
 		return nil, err
 	}
+	if err := t.afford(coins); err != nil {
+		return nil, err
+	}
 	name := fmt.Sprintf("wire/%d", clock())
 	if err := t.chain.Submit(types.KindWire, &types.Wire{To: to, Amount: coins}, name); err != nil {
 		return nil, err
@@ -214,6 +218,22 @@ func (n *Node) send(ctx context.Context, q api.SendRequest, _ *api.Out) (*api.Se
 		return nil, err
 	}
 	return &api.SendResult{Tx: id.String(), Height: uint64(height)}, nil
+}
+
+// afford is sponsor.ErrFunds when this account has less.
+func (t *town) afford(coins types.Amount) error {
+	v, err := t.chain.View()
+	if err != nil {
+		return err
+	}
+	a, err := v.Account(t.node.Account())
+	if err != nil {
+		return err
+	}
+	if a.Balance < coins {
+		return fmt.Errorf("send %s coins, the balance is %s: %w", coins, a.Balance, sponsor.ErrFunds)
+	}
+	return nil
 }
 
 func (n *Node) showEpoch(_ context.Context, q api.EpochRequest, _ *api.Out) (*api.Epoch, error) {

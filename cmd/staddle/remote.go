@@ -108,16 +108,26 @@ func (a *app) getByDaemon(ctx context.Context, ref library.Ref, out string, o li
 	if err := a.call(ctx, api.CallGet, q, &r); err != nil {
 		return err
 	}
+	if err := a.printGot(&r, q.Dir); err != nil {
+		return err
+	}
+	if r.Skipped > 0 {
+		return &marked{errPartial, counted(uint64(r.Skipped), "entry") + " left out, each with a warning"}
+	}
+	return nil
+}
+
+func (a *app) printGot(r *api.GetResult, dir string) error {
 	if a.json {
 		return a.emit(struct {
 			head
-			api.GetResult
+			*api.GetResult
 		}{summary, r})
 	}
 	a.warnAll(r.Warnings)
 	a.note("got  %s  %s of %s, %s from peers, paid %s", safe(r.Name), bytesText(r.Bytes), counted(uint64(r.Files), "file"),
 		bytesText(uint64(r.Fetched)), orZero(r.Paid))
-	_, err = fmt.Fprintln(a.stdout, q.Dir)
+	_, err := fmt.Fprintln(a.stdout, dir)
 	return err
 }
 
