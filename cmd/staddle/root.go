@@ -43,7 +43,7 @@ verify and rm work on the local store instead, while no daemon runs.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or not yet there, 3 done in part,
 4 not allowed, 5 not found, 6 out of time, 7 no daemon, 8 verification failed,
-9 not enough coins for a plan, 11 store in use by another process,
+9 not enough coins, 11 store in use by another process,
 130 interrupted. 10 and 12 are reserved for identities with a passphrase.`
 
 // commands lists the verbs. A new verb is a new file and a line here.
