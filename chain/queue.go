@@ -2,12 +2,14 @@ package chain
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sort"
 	"sync"
 
-	"github.com/staddle/staddle/consensus"
+	"github.com/ipfs/go-cid"
+
 	"github.com/staddle/staddle/keys"
 	"github.com/staddle/staddle/types"
 )
@@ -15,13 +17,19 @@ import (
 // queue is the one writer of this account: whoever wants a transaction says what
 // it should do under a name of its own, the queue gives nonces and signs. When
 // the account mines or the fork changes, nonces move; the queue then signs anew.
-// Each version is bound to the newest block, so two versions of one wish can
-// never both be valid on one fork.
+//
+// A wish is executed once, whatever forks win: each version is bound to the block
+// on which it was signed, all are remembered, and while one may still be included
+// on the present fork a new one has the same nonce (send.go). A wish that is
+// included stays in the store until its block is beyond every change of forks,
+// and waits again when that block is lost.
 type queue struct {
 	store  Store
 	mu     sync.Mutex
-	wishes map[string]*wish
+	wishes map[string]*wish     // that wait, by name
+	ended  map[types.TxID]*wish // that a block included
 	serial uint64
+	looked bool // at the ended ones since the start
 }
 
 // wish is a transaction that is wanted.
@@ -30,10 +38,20 @@ type wish struct {
 	serial uint64
 	kind   types.Kind
 	body   []byte
-	tx     *types.Tx // newest signed version; nil: none yet
-	tries  int       // tips at which the rules refused it
+	tx     *types.Tx    // newest signed version; nil: none yet
+	sent   []version    // all that may still be included somewhere
+	in     types.Cursor // block that included it; without root: it waits
+	tries  int          // tips at which the rules refused it
 	done   chan struct{}
 	result result
+}
+
+// version is a signed transaction of a wish.
+type version struct {
+	id     types.TxID
+	nonce  uint64
+	expiry types.Millis
+	recent types.Cursor
 }
 
 // result is what became of a wish.
@@ -47,42 +65,80 @@ const (
 	keyWish     = "w/"
 	wishPatient = 30 // tips that a refused wish is tried again at
 	maxWishes   = 4096
+	maxVersions = 64 // of one wish
+	maxWishName = 255
 )
 
-// EncodeTo appends [serial, kind, body, [transaction]?].
+// EncodeTo appends [name, kind, body, [transaction]?, [[id, nonce, expiry,
+// recent], ..], in]; the serial is the row's key.
 func (w *wish) EncodeTo(e *types.Encoder) {
-	e.Array(4)
-	e.Uint(w.serial)
+	e.Array(6)
+	e.Text(w.name)
 	e.Uint(uint64(w.kind))
 	e.Bytes(w.body)
 	if w.tx == nil {
 		e.Array(0)
-		return
+	} else {
+		e.Array(1)
+		w.tx.EncodeTo(e)
 	}
-	e.Array(1)
-	w.tx.EncodeTo(e)
+	e.Array(len(w.sent))
+	for i := range w.sent {
+		x := &w.sent[i]
+		e.Array(4)
+		e.Bytes(x.id[:])
+		e.Uint(x.nonce)
+		e.Uint(uint64(x.expiry))
+		x.recent.EncodeTo(e)
+	}
+	w.in.EncodeTo(e)
 }
 
 // DecodeFrom reads the tuple.
 func (w *wish) DecodeFrom(d *types.Decoder) {
-	d.Tuple(4)
-	w.serial = d.Uint()
+	d.Tuple(6)
+	w.name = d.Text(maxWishName)
 	w.kind = types.Kind(d.Uint8())
 	w.body = d.Bytes(types.MaxBody)
+	w.tx = nil
 	if d.Array(1) == 1 {
 		w.tx = new(types.Tx)
 		w.tx.DecodeFrom(d)
 	}
+	w.sent = make([]version, d.Array(maxVersions))
+	for i := range w.sent {
+		x := &w.sent[i]
+		d.Tuple(4)
+		x.id = d.Hash()
+		x.nonce = d.Uint()
+		x.expiry = d.Millis()
+		x.recent.DecodeFrom(d)
+	}
+	w.in.DecodeFrom(d)
 }
 
+func (w *wish) key() string { return keyWish + string(types.Be64(w.serial)) }
+
+func (w *wish) row() types.Row { return types.Row{Table: table, Key: w.key(), Value: types.Marshal(w)} }
+
 func openQueue(s Store) (*queue, error) {
-	q := &queue{store: s, wishes: map[string]*wish{}}
+	q := &queue{store: s, wishes: map[string]*wish{}, ended: map[types.TxID]*wish{}}
 	err := s.Scan(table, keyWish, "", func(key string, value []byte) error {
-		w := &wish{name: key[len(keyWish):], done: make(chan struct{})}
-		if err := types.Unmarshal(value, w); err != nil {
-			return fmt.Errorf("stored wish %q: %w", w.name, err)
+		w := &wish{done: make(chan struct{})}
+		d := types.NewDecoder(value)
+		w.DecodeFrom(d)
+		if err := d.End(); err != nil || len(key) != len(keyWish)+8 {
+			return fmt.Errorf("stored wish %x: %w", key[len(keyWish):], err)
 		}
-		q.wishes[w.name], q.serial = w, max(q.serial, w.serial)
+		w.serial = binary.BigEndian.Uint64([]byte(key[len(keyWish):]))
+		q.serial = max(q.serial, w.serial)
+		if w.in.Root.Defined() {
+			for i := range w.sent {
+				q.ended[w.sent[i].id] = w
+			}
+			return nil
+		}
+		q.wishes[w.name] = w
 		return nil
 	})
 	return q, err
@@ -98,15 +154,22 @@ func (c *Chain) Submit(kind types.Kind, body types.Body, name string) error {
 	if c.queue.wishes[name] != nil {
 		return nil
 	}
+	if len(name) > maxWishName {
+		return fmt.Errorf("name of %d bytes for a transaction, at most %d", len(name), maxWishName)
+	}
 	if len(c.queue.wishes) >= maxWishes {
 		return fmt.Errorf("%d transactions wait already", len(c.queue.wishes))
 	}
-	if err := c.tryOut(w); err != nil {
+	v, err := c.View()
+	if err != nil {
+		return err
+	}
+	if err := c.tryOut(v, w); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}
 	c.queue.serial++
 	w.serial = c.queue.serial
-	rows := []types.Row{{Table: table, Key: keyWish + name, Value: types.Marshal(w)}}
+	rows := []types.Row{w.row()}
 	if len(c.queue.wishes) == 0 {
 		rows = append(rows, c.seenRow())
 	}
@@ -146,91 +209,7 @@ func (c *Chain) Waiting(name string) bool {
 	return c.queue.wishes[name] != nil
 }
 
-// tryOut judges a wish against the newest state as if it were next.
-func (c *Chain) tryOut(w *wish) error {
-	v, err := c.View()
-	if err != nil {
-		return err
-	}
-	t, err := c.draft(v, w, 0)
-	if err != nil {
-		return err
-	}
-	return v.Check(t, c.cfg.Clock())
-}
-
-// draft makes and signs the transaction of a wish, ahead places after the
-// account's next nonce.
-func (c *Chain) draft(v *consensus.View, w *wish, ahead uint64) (*types.Tx, error) {
-	acc, err := v.Account(c.cfg.Signer.Account())
-	if err != nil {
-		return nil, err
-	}
-	name := c.tipName(v)
-	now := c.cfg.Clock()
-	t := &types.Tx{
-		Version: types.TxVersion, Chain: c.id, Kind: w.kind, Sender: c.cfg.Signer.Account(),
-		Nonce: acc.Nonce + 1 + ahead, Time: now, Expiry: now + types.Millis(c.rules.ExpiryMillis), Recent: name, Body: w.body,
-	}
-	if err := c.price(v, t); err != nil {
-		return nil, err
-	}
-	id := t.ID()
-	t.Signature = c.cfg.Signer.Sign(id[:])
-	return t, nil
-}
-
-func (c *Chain) tipName(v *consensus.View) types.Cursor {
-	return types.Cursor{Height: v.Head.Height, Root: v.Root()}
-}
-
-// price names a fee that covers a rising base fee for some blocks: a quarter
-// above the present one. What is over goes to the miner.
-func (c *Chain) price(v *consensus.View, t *types.Tx) error {
-	if t.Kind == types.KindBundle || t.Kind == types.KindLog {
-		return nil
-	}
-	t.Fee = types.MaxSupply // the longest encoding, for the size
-	base, err := v.MinFee(len(types.Marshal(t)))
-	if err != nil {
-		return err
-	}
-	t.Fee = base + base/4
-	return nil
-}
-
-// refresh looks at every wish after the tip changed: what is included is done,
-// what has another nonce than its place is signed anew, in the order of the
-// wishes. It gives the transactions to announce.
-func (c *Chain) refresh() ([]*types.Tx, error) {
-	v, err := c.View()
-	if err != nil {
-		return nil, err
-	}
-	acc, err := v.Account(c.cfg.Signer.Account())
-	if err != nil {
-		return nil, err
-	}
-	c.queue.mu.Lock()
-	defer c.queue.mu.Unlock()
-	var out []*types.Tx
-	ahead := uint64(0)
-	for _, w := range c.queue.sorted() {
-		if ahead >= poolPerAccount {
-			break
-		}
-		t, err := c.renew(v, w, acc.Nonce, ahead)
-		if err != nil {
-			return nil, err
-		}
-		if t != nil {
-			ahead++
-			out = append(out, t)
-		}
-	}
-	return out, nil
-}
-
+// sorted gives the waiting wishes, oldest first; the mutex is held.
 func (q *queue) sorted() []*wish {
 	list := make([]*wish, 0, len(q.wishes))
 	for _, w := range q.wishes {
@@ -240,46 +219,13 @@ func (q *queue) sorted() []*wish {
 	return list
 }
 
-// renew gives the transaction that should be on its way for a wish; nil when the
-// wish is refused at this tip. Versions keep their nonce as long as it fits.
-func (c *Chain) renew(v *consensus.View, w *wish, nonce, ahead uint64) (*types.Tx, error) {
-	want := nonce + 1 + ahead
-	now := c.cfg.Clock()
-	if w.tx == nil || w.tx.Nonce != want || w.tx.Expiry-now < types.Millis(c.rules.ExpiryMillis)/2 {
-		t, err := c.draft(v, w, ahead)
-		if err != nil {
-			return nil, err
-		}
-		w.tx = t
-		row := types.Row{Table: table, Key: keyWish + w.name, Value: types.Marshal(w)}
-		if err := c.store.Save(nil, []types.Row{row}); err != nil {
-			return nil, err
-		}
-	}
-	err := v.Check(w.tx, now)
-	var inv *consensus.Invalid
-	switch {
-	case err == nil:
-		w.tries = 0
-		return w.tx, nil
-	case !errors.As(err, &inv):
-		return nil, err
-	}
-	w.tx = nil
-	if w.tries++; w.tries > wishPatient {
-		return nil, c.queue.end(w, result{err: err})
-	}
-	return nil, nil
-}
-
-// end forgets a wish and tells who waits; the queue's mutex is held.
-func (q *queue) end(w *wish, r result, more ...types.Row) error {
-	rows := append(more, types.Row{Table: table, Key: keyWish + w.name})
-	if err := q.store.Save(nil, rows); err != nil {
+// giveUp ends a wish that the rules refuse; the mutex is held.
+func (q *queue) giveUp(w *wish, why error) error {
+	if err := q.store.Save(nil, []types.Row{{Table: table, Key: w.key()}}); err != nil {
 		return err
 	}
 	delete(q.wishes, w.name)
-	w.result = r
+	w.result = result{err: why}
 	close(w.done)
 	return nil
 }
@@ -289,26 +235,95 @@ func (q *queue) end(w *wish, r result, more ...types.Row) error {
 // sent a second time.
 func (c *Chain) included(b *types.Block) error {
 	me := c.cfg.Signer.Account()
-	c.queue.mu.Lock()
-	defer c.queue.mu.Unlock()
+	q := c.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	c.seen = types.Cursor{Height: b.Header.Height, Root: b.Name}
+	var rows []types.Row
+	var over []*wish
 	for i := range b.Txs {
 		if b.Txs[i].Sender != me {
 			continue
 		}
-		for _, w := range c.queue.sorted() {
-			if w.kind == b.Txs[i].Kind && string(w.body) == string(b.Txs[i].Body) {
-				if err := c.queue.end(w, result{tx: b.Txs[i].ID(), height: b.Header.Height}); err != nil {
-					return err
-				}
-				break
+		id := b.Txs[i].ID()
+		if w := q.byVersion(id); w != nil {
+			w.in, w.result = c.seen, result{tx: id, height: b.Header.Height}
+			over, rows = append(over, w), append(rows, w.row())
+		}
+	}
+	if len(rows) > 0 || len(q.wishes) > 0 {
+		if err := q.store.Save(nil, append(rows, c.seenRow())); err != nil {
+			return err
+		}
+	}
+	for _, w := range over {
+		delete(q.wishes, w.name)
+		for i := range w.sent {
+			q.ended[w.sent[i].id] = w
+		}
+		close(w.done)
+	}
+	return nil
+}
+
+func (q *queue) byVersion(id types.TxID) *wish {
+	for _, w := range q.wishes {
+		for i := range w.sent {
+			if w.sent[i].id == id {
+				return w
 			}
 		}
 	}
-	if len(c.queue.wishes) == 0 {
-		return nil
+	return nil
+}
+
+// revive lets wishes wait again whose block is not on the present fork any more,
+// and forgets those whose block is beyond every change of forks.
+func (c *Chain) revive() error {
+	q := c.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	height := c.Tip().Header.Height
+	for _, w := range q.endedList() {
+		name, err := c.NameAt(w.in.Height)
+		if err != nil && !errors.Is(err, ErrUnknownBlock) {
+			return err
+		}
+		lost := err != nil || name != w.in.Root
+		if !lost && height <= w.in.Height+types.Height(c.rules.MutableRange) {
+			continue
+		}
+		row := types.Row{Table: table, Key: w.key()}
+		if lost {
+			w.in, w.tries, w.done, w.result = types.Cursor{Root: cid.Undef}, 0, make(chan struct{}), result{}
+			if q.wishes[w.name] != nil { // another took the name in the meantime
+				w.name = fmt.Sprintf("%.200s/%d", w.name, w.serial)
+			}
+			row = w.row()
+		}
+		if err := q.store.Save(nil, []types.Row{row}); err != nil {
+			return err
+		}
+		for i := range w.sent {
+			delete(q.ended, w.sent[i].id)
+		}
+		if lost {
+			q.wishes[w.name] = w
+		}
 	}
-	return c.store.Save(nil, []types.Row{c.seenRow()})
+	q.looked = true
+	return nil
+}
+
+// endedList gives each ended wish once, oldest first; the mutex is held.
+func (q *queue) endedList() (list []*wish) {
+	for id, w := range q.ended {
+		if w.sent[0].id == id {
+			list = append(list, w)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].serial < list[j].serial })
+	return list
 }
 
 // seenRow is the row with the newest block whose wishes are ended; the queue's

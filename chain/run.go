@@ -149,7 +149,11 @@ func (c *Chain) endWishes() error {
 	if err != nil {
 		return err
 	}
-	_ = undo // a wish that was included on a lost fork comes back through the pool
+	if len(undo) > 0 || !c.queue.looked || c.Tip().Header.Height%64 == 0 {
+		if err := c.revive(); err != nil {
+			return err
+		}
+	}
 	for _, u := range do {
 		if err := c.included(u.Block); err != nil {
 			return err

@@ -315,6 +315,7 @@ func TestGarbageRequests(t *testing.T) {
 
 func FuzzRequest(f *testing.F) {
 	v := begin(f, 1)
+	f.Cleanup(v.close)
 	c := v.all[0]
 	for range 3 {
 		v.mine(0)
@@ -354,6 +355,7 @@ func FuzzRequest(f *testing.F) {
 // FuzzAnswer reads what peers answer.
 func FuzzAnswer(f *testing.F) {
 	v := begin(f, 2)
+	f.Cleanup(v.close)
 	c, peer := v.all[0], signer(1).Account()
 	v.mine(0)
 	e := c.request(askAncestors, 2)
