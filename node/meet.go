@@ -209,10 +209,12 @@ func certified(raw []byte, a types.Account) (keys.Certificate, bool) {
 	return c, true
 }
 
-// endpointAddrs turns multiaddrs into what an endpoint item holds.
+// endpointAddrs turns multiaddrs, with or without the device at their end, into
+// what an endpoint item holds.
 func endpointAddrs(list []string) []dht.Address {
 	var out []dht.Address
 	for _, s := range list {
+		s, _, _ = strings.Cut(s, "/p2p/")
 		part := strings.Split(strings.TrimPrefix(s, "/"), "/")
 		if len(part) < 4 {
 			continue
