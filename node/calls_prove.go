@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	"github.com/staddle/staddle/api"
@@ -25,6 +26,13 @@ func (n *Node) prove(ctx context.Context, q api.ProveRequest, _ *api.Out) (*api.
 	}
 	if ref, err = n.lib.Resolve(ref); err != nil {
 		return nil, err
+	}
+	v, err := t.chain.View()
+	if err != nil {
+		return nil, err
+	}
+	if d, err := v.Dataset(ref.Dataset); err != nil || d == nil {
+		return nil, errors.Join(err, fmt.Errorf("dataset %s: %w", ref.Dataset.Short(), sponsor.ErrNotPublished))
 	}
 	answers, err := t.sponsor.Prove(ctx, ref.Dataset, q.Samples, rand.Reader)
 	if err != nil {
