@@ -61,8 +61,8 @@ func TestST2_2(t *testing.T) {
 	}
 }
 
-// ST8.2: debits stay within the lock, and what is short is shared in proportion.
-func TestLockBoundsTraffic(t *testing.T) {
+// TestST8_2: debits stay within the lock, and what is short is shared in proportion.
+func TestST8_2(t *testing.T) {
 	s := newScene(t)
 	price := s.Rules().BandwidthCost // 262,144 base units and a bit less than a half
 	s.Do(sponsor, types.KindLock, &types.Lock{Epoch: s.e, Amount: 262_144_000 / 1000 * 100})
