@@ -41,11 +41,25 @@ type demo struct {
 }
 
 func (d *demo) run() error {
-	for _, step := range []func() error{
-		d.makeFolder, d.startNodes, d.startCommunity, d.offer, d.publish, d.prove, d.killHost, d.repair,
-		d.settle, d.recompute, d.read, d.returnHost, d.report,
+	for _, step := range []struct {
+		do func() error
+		at func() []target // whom chaos may hit meanwhile
+	}{
+		{d.makeFolder, nil},
+		{d.startNodes, nil},
+		{d.startCommunity, nil},
+		{d.offer, nil},
+		{d.publish, d.atPublish},
+		{d.prove, d.atAudit},
+		{d.killHost, nil},
+		{d.repair, d.atRepair},
+		{d.settle, d.atSettlement},
+		{d.recompute, nil},
+		{d.read, nil}, // see fetch
+		{d.returnHost, nil},
+		{d.report, nil},
 	} {
-		if err := step(); err != nil {
+		if err := d.during(step.do, step.at); err != nil {
 			return err
 		}
 	}
@@ -149,8 +163,8 @@ const (
 	demoDeposit = "10000"
 	demoBond    = "2000"
 	demoLock    = "10"
-	demoEpochs  = 34
-	demoRoom    = 2
+	demoEpochs  = 70
+	demoRoom    = 1
 	demoUpload  = "8388608" // bytes a day: an eighth of it is free, the rest is paid
 )
 
@@ -177,7 +191,7 @@ func (d *demo) startCommunity() error {
 		}
 	}
 	d.say("community TAUT, chain %s: %s coins each, validators deposit %s", c.Chain[:8], demoCoins, demoDeposit)
-	return d.await("nine nodes follow one chain", 60*time.Second, func() (bool, error) { return d.agree(d.nodes, 4) })
+	return d.await("nine nodes follow one chain", 180*time.Second, func() (bool, error) { return d.agree(d.nodes, 4) })
 }
 
 // agree reports whether all nodes stand at a height or above, on one fork.
@@ -203,7 +217,7 @@ func (d *demo) offer() error {
 			return err
 		}
 	}
-	err := d.await("hosts and validators are registered", 60*time.Second, func() (bool, error) {
+	err := d.await("hosts and validators are registered", 180*time.Second, func() (bool, error) {
 		c, err := call[api.Community](d.simNetwork, d.sponsor, api.CallCommunityInfo, api.None{})
 		return c.Hosts == 4 && c.Encoders == 4 && c.Validators == 4, err
 	})
@@ -214,7 +228,7 @@ func (d *demo) offer() error {
 }
 
 func (d *demo) publish() error {
-	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Epochs: demoEpochs, PriceRoom: demoRoom, Wait: true}
+	q := api.PutRequest{Path: d.folder, Name: "archive", Visibility: "public", Copies: 3, Lock: demoLock, Epochs: d.epochs(), PriceRoom: demoRoom, Wait: true}
 	began := time.Now()
 	last := uint64(0)
 	watch := api.Watch{
@@ -226,8 +240,8 @@ func (d *demo) publish() error {
 			}
 		},
 	}
-	if err := d.sponsor.client.Call(d.ctx, api.CallPut, q, &d.put, watch); err != nil {
-		return fmt.Errorf("put on %s: %w", d.sponsor.name, err)
+	if err := d.ask(d.sponsor, api.CallPut, q, &d.put, watch); err != nil {
+		return err
 	}
 	for _, w := range d.put.Warnings {
 		d.say("left out: %s", safe(w))
@@ -249,7 +263,7 @@ func (d *demo) publish() error {
 func (d *demo) keepers() (map[*simNode]api.HostStatus, error) {
 	out := map[*simNode]api.HostStatus{}
 	for _, n := range d.hosts {
-		if n.proc.ProcessState != nil {
+		if n.gone {
 			continue
 		}
 		st, err := call[api.HostStatus](d.simNetwork, n, api.CallHostStatus, api.None{})
@@ -272,7 +286,7 @@ func (d *demo) prove() error {
 		return fmt.Errorf("challenge: %+v: %w", p.Hosts, errDemo)
 	}
 	d.say("the sponsor challenged %d hosts: all whole; one missing 10%% would have been caught with %s%%", len(p.Hosts), p.Sure)
-	err = d.await("every keeper has an epoch's bundle of proofs on chain", 90*time.Second, func() (bool, error) {
+	err = d.await("every keeper has an epoch's bundle of proofs on chain", 240*time.Second, func() (bool, error) {
 		keepers, err := d.keepers()
 		for _, st := range keepers {
 			if st.Proved == "none" {
@@ -301,13 +315,14 @@ func (d *demo) killHost() error {
 		return fmt.Errorf("no host keeps anything: %w", errDemo)
 	}
 	d.say("kill -9 %s, which keeps %d lots", d.victim.name, len(keepers[d.victim].Lots))
+	d.victim.gone = true
 	return d.kill(d.victim)
 }
 
 // repair waits until no lot of the plan is kept by the dead host.
 func (d *demo) repair() error {
 	began := time.Now()
-	err := d.await("every lot is kept by a living host", 150*time.Second, func() (bool, error) {
+	err := d.await("every lot is kept by a living host", 300*time.Second, func() (bool, error) {
 		all := 0
 		keepers, err := d.keepers()
 		for _, st := range keepers {
@@ -327,7 +342,7 @@ func (d *demo) repair() error {
 
 // settle waits until an epoch in which something was earned is paid.
 func (d *demo) settle() error {
-	err := d.await("an epoch with earnings is paid", 120*time.Second, func() (bool, error) {
+	err := d.await("an epoch with earnings is paid", 300*time.Second, func() (bool, error) {
 		newest, err := call[api.Epoch](d.simNetwork, d.sponsor, api.CallEpochShow, api.EpochRequest{})
 		if err != nil {
 			return false, err
@@ -410,7 +425,7 @@ func (d *demo) read() (err error) {
 	if _, err := call[api.SendResult](d.simNetwork, d.sponsor, api.CallSend, api.SendRequest{To: d.reader.account, Coins: "5"}); err != nil {
 		return err
 	}
-	err = d.await("the reader has replayed the chain", 60*time.Second, func() (bool, error) {
+	err = d.await("the reader has replayed the chain", 180*time.Second, func() (bool, error) {
 		b, err := call[api.BalanceResult](d.simNetwork, d.reader, api.CallBalance, api.None{})
 		return b.Balance != "0", err
 	})
@@ -421,11 +436,21 @@ func (d *demo) read() (err error) {
 	if _, err := call[api.None](d.simNetwork, d.sponsor, api.CallStop, api.None{}); err != nil {
 		return err
 	}
+	d.sponsor.gone = true
 	_ = d.sponsor.proc.Wait() // it was told to end
 	d.say("the sponsor goes offline: what it published lives on the hosts alone")
+	return d.fetch(filepath.Join(d.dir, "fetched"))
+}
+
+// fetch gets the folder on the reader and compares.
+func (d *demo) fetch(to string) (err error) {
 	began := time.Now()
-	to := filepath.Join(d.dir, "fetched")
-	got, err := call[api.GetResult](d.simNetwork, d.reader, api.CallGet, api.GetRequest{Ref: d.put.Ref, Dir: to})
+	var got api.GetResult
+	// Replace: a get that was killed after its last step finds its own folder.
+	q := api.GetRequest{Ref: d.put.Ref, Dir: to, Replace: true}
+	err = d.during(func() error {
+		return d.ask(d.reader, api.CallGet, q, &got, api.Watch{Progress: d.hitAt(d.reader)})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -507,7 +532,7 @@ func (d *demo) returnHost() error {
 		}
 	}
 	living := slices.Clone(d.nodes)
-	if err := d.await("the killed host follows the chain again", 60*time.Second, func() (bool, error) { return d.agree(living, 1) }); err != nil {
+	if err := d.await("the killed host follows the chain again", 180*time.Second, func() (bool, error) { return d.agree(living, 1) }); err != nil {
 		return err
 	}
 	st, err := call[api.HostStatus](d.simNetwork, d.victim, api.CallHostStatus, api.None{})
@@ -541,6 +566,9 @@ func (d *demo) report() error {
 	}
 	fmt.Fprintf(d.a.stdout, "\nmoney: accounts + burned %s = supply %s: %t     bytes equal: %t     time: %.0f s\n",
 		c.Burned, c.Supply, c.Balanced, d.equal, time.Since(d.began).Seconds())
+	if d.chaos != nil {
+		fmt.Fprintln(d.a.stdout, d.chaos.told())
+	}
 	if !c.Balanced || !d.equal {
 		return errDemo
 	}

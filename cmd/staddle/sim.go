@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,25 +25,29 @@ type simNetwork struct {
 	dir   string
 	began time.Time
 	nodes []*simNode
+	chaos *chaos // nil in peace
 }
 
 // simNode is one daemon with a home of its own.
 type simNode struct {
 	name    string
 	home    string
-	proc    *exec.Cmd
-	log     *os.File
 	client  *api.Client
 	args    []string // beyond the usual
 	account string
 	address string
+	gone    bool // killed by the story, and not back yet
+
+	mu      sync.Mutex // of what a restart changes
+	proc    *exec.Cmd
+	log     *os.File
 	dhtAddr string
 }
 
 type simFlags struct {
 	dir   string
 	keep  bool
-	hosts int
+	chaos uint64
 }
 
 func (a *app) simCommand() *cobra.Command {
@@ -54,15 +59,23 @@ also encode, four validators. Publish a folder, have three unique replicas kept 
 hosts drawn by lot, audit them, kill a host, repair, settle an epoch in the
 community's coin, and fetch the folder on a tenth node, byte for byte. The exit
 code is 0 only if all of it came true; else the homes and logs of the nodes stay.`,
-		Example: "  staddle sim\n  staddle sim --dir ~/films",
-		RunE:    func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), &f) },
+		Example: "  staddle sim\n  staddle sim --dir ~/films\n  staddle sim --chaos 7",
+		RunE: func(c *cobra.Command, _ []string) error {
+			var seed *uint64
+			if c.Flags().Changed("chaos") {
+				seed = &f.chaos
+			}
+			return a.sim(c.Context(), &f, seed)
+		},
 	}
 	c.Flags().StringVar(&f.dir, "dir", "", "folder to publish (default: a part of Go's source and a film)")
 	c.Flags().BoolVar(&f.keep, "keep", false, "leave the network running at the end")
+	c.Flags().Uint64Var(&f.chaos, "chaos", 0, "kill -9 nodes of each role at moments drawn from this seed and start them again; 0: a seed from the clock")
 	return c
 }
 
-func (a *app) sim(ctx context.Context, f *simFlags) (err error) {
+// sim runs the demo, with chaos when there is a seed.
+func (a *app) sim(ctx context.Context, f *simFlags, seed *uint64) (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -84,6 +97,9 @@ func (a *app) sim(ctx context.Context, f *simFlags) (err error) {
 			s.say("the homes and logs are in %s", dir)
 		}
 	}()
+	if seed != nil {
+		s.chaos = newChaos(s, *seed)
+	}
 	d := &demo{simNetwork: s, folder: f.dir}
 	return d.run()
 }
@@ -95,43 +111,73 @@ func (s *simNetwork) say(format string, args ...any) {
 
 // start runs a node's daemon and waits until it answers.
 func (s *simNetwork) start(n *simNode) error {
+	if err := s.launch(n); err != nil {
+		return err
+	}
+	n.gone = false
+	return s.answers(n)
+}
+
+// launch runs a node's daemon.
+func (s *simNetwork) launch(n *simNode) error {
 	log, err := os.OpenFile(n.home+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	n.log = log
 	args := append([]string{
 		"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0", "--dht", "127.0.0.1:0",
 	}, n.args...)
 	if first := s.nodes[0]; first != n {
-		args = append(args, "--dht-seed", first.dhtAddr)
+		args = append(args, "--dht-seed", first.dht())
 	}
-	n.proc = exec.Command(s.self, args...)
-	n.proc.Stdout, n.proc.Stderr = log, log
-	n.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := n.proc.Start(); err != nil {
-		return err
+	proc := exec.Command(s.self, args...)
+	proc.Stdout, proc.Stderr = log, log
+	proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := proc.Start(); err != nil {
+		return errors.Join(err, log.Close())
 	}
-	n.client = api.NewClient(filepath.Join(n.home, "run", "api.sock"))
+	n.log, n.proc = log, proc
+	return nil
+}
+
+// answers waits until a node's daemon answers and learns its names.
+func (s *simNetwork) answers(n *simNode) error {
 	return s.await("node "+n.name+" answers", 30*time.Second, func() (bool, error) {
 		var st api.Status
 		if err := n.client.Call(s.ctx, api.CallStatus, api.None{}, &st, api.Watch{}); err != nil {
 			return false, nil
 		}
-		n.account, n.address, n.dhtAddr = st.Account, st.Address, st.DHT
+		if n.account == "" { // they never change
+			n.account, n.address = st.Account, st.Address
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.dhtAddr = st.DHT
 		return true, nil
 	})
+}
+
+// dht is where a node's DHT was when it last answered.
+func (n *simNode) dht() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dhtAddr
 }
 
 // add makes a node and starts it. The first one is where the others' DHT begins.
 func (s *simNetwork) add(name string, args ...string) (*simNode, error) {
 	n := &simNode{name: name, home: filepath.Join(s.dir, name), args: args}
+	n.client = api.NewClient(filepath.Join(n.home, "run", "api.sock"))
 	s.nodes = append(s.nodes, n)
 	return n, s.start(n)
 }
 
 // kill ends a node as a power cut would.
 func (s *simNetwork) kill(n *simNode) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if err := n.proc.Process.Kill(); err != nil {
 		return err
 	}
@@ -158,6 +204,9 @@ func (s *simNetwork) stopAll() {
 
 // await looks four times a second until ok says yes.
 func (s *simNetwork) await(what string, limit time.Duration, ok func() (bool, error)) error {
+	if s.chaos != nil {
+		limit *= patience
+	}
 	deadline := time.Now().Add(limit)
 	for {
 		done, err := ok()
@@ -181,11 +230,25 @@ func (s *simNetwork) await(what string, limit time.Duration, ok func() (bool, er
 // call asks a node.
 func call[Res any](s *simNetwork, n *simNode, name string, req any) (Res, error) {
 	var res Res
-	err := n.client.Call(s.ctx, name, req, &res, api.Watch{})
-	if err != nil {
+	return res, s.ask(n, name, req, &res, api.Watch{})
+}
+
+// ask makes a call. Where chaos reigns, a call that broke because its daemon died
+// is made again when the daemon is back, as a person would repeat a command.
+func (s *simNetwork) ask(n *simNode, name string, req, res any, w api.Watch) error {
+	for {
+		err := n.client.Call(s.ctx, name, req, res, w)
+		if err == nil {
+			return nil
+		}
 		err = fmt.Errorf("%s on %s: %w", name, n.name, err)
+		if s.chaos == nil || n.gone || !broken(err) || s.ctx.Err() != nil {
+			return err
+		}
+		if err := s.chaos.again(n, name); err != nil {
+			return err
+		}
 	}
-	return res, err
 }
 
 // nameOf is the node with an account or an address, for people.
