@@ -89,6 +89,9 @@ func (n *Node) Join(ctx context.Context, inv *types.Invite) error {
 		}
 		return fmt.Errorf("this node follows community %s already", t.chain.Genesis().Name)
 	}
+	if len(inv.Peers) == 0 {
+		return errors.New("the invite names no peer; ask for a new one")
+	}
 	var last error
 	for range joinRounds {
 		for _, p := range inv.Peers {
