@@ -23,14 +23,16 @@ FUZZTIME ?= 30s
 # and whether its network stays up afterwards.
 DIR      ?=
 KEEP     ?=
-# File that receives a copy of the closing count line of `make test`.
+# What the moments of `make chaos` are drawn from.
+SEED     ?= 1
+# File that receives a copy of the closing count line of `make test` and `make e2e`.
 SUMMARY  ?=
 
 # Go files of the product: not a nested module, not planted offences.
 GOFILES = find . -name '*.go' ! -path './$(TOOLS)/*' ! -path '*/testdata/*' ! -path './bench/*' ! -path './tools/*'
 
 .DEFAULT_GOAL := build
-.PHONY: build check vet fmt lint arch tidy dead test race fuzz bench demo cover clean
+.PHONY: build check vet fmt lint arch tidy dead test engine e2e chaos race fuzz bench demo cover clean
 
 build:
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/staddle
@@ -65,6 +67,16 @@ dead: $(DEADCODE)
 ## test: all suites; the last line is the count of executed tests
 test:
 	@$(GO) run ./internal/testcount -summary '$(SUMMARY)' -- -timeout $(TIMEOUT) $(ARGS) $(PKG)
+
+## engine: what runs daemons as processes: the suite, then the demo under chaos
+engine: e2e chaos
+
+e2e:
+	@$(GO) run ./internal/testcount -summary '$(SUMMARY)' -- -tags engine -count=1 -timeout 20m $(ARGS) ./internal/e2e
+
+## chaos: the demo while nodes of each role are killed; SEED=0 draws another one
+chaos: build
+	$(BIN) sim --chaos $(SEED)
 
 ## race: the packages that start goroutines or share memory, under the race detector
 race:

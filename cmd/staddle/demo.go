@@ -278,12 +278,13 @@ func (d *demo) keepers() (map[*simNode]api.HostStatus, error) {
 }
 
 func (d *demo) prove() error {
-	p, err := call[api.ProveResult](d.simNetwork, d.sponsor, api.CallProve, api.ProveRequest{Ref: d.put.Ref, Samples: 30})
+	var p api.ProveResult
+	err := d.await("every host shows what it keeps", 20*time.Second, func() (_ bool, err error) {
+		p, err = call[api.ProveResult](d.simNetwork, d.sponsor, api.CallProve, api.ProveRequest{Ref: d.put.Ref, Samples: 30})
+		return p.AllWhole, err
+	})
 	if err != nil {
-		return err
-	}
-	if !p.AllWhole {
-		return fmt.Errorf("challenge: %+v: %w", p.Hosts, errDemo)
+		return fmt.Errorf("challenge: %+v: %w", p.Hosts, err)
 	}
 	d.say("the sponsor challenged %d hosts: all whole; one missing 10%% would have been caught with %s%%", len(p.Hosts), p.Sure)
 	err = d.await("every keeper has an epoch's bundle of proofs on chain", 240*time.Second, func() (bool, error) {
