@@ -71,7 +71,7 @@ type Chain struct {
 	events  *recent // events of the newest blocks
 	pool    *pool
 	queue   *queue
-	held    []*types.Block                 // ahead of the clock (T3)
+	held    []heard                        // blocks ahead of the clock (T3)
 	aside   *aside                         // of lesser forks, not judged
 	deaf    map[types.Account]types.Millis // peers that did not answer, not asked again before
 	watch   []chan struct{}

@@ -193,8 +193,8 @@ func (v *village) poll() {
 	v.t.Helper()
 	v.now += deafMillis // whom nobody heard is asked again
 	for _, c := range v.all {
-		for _, b := range c.due() {
-			c.inbox(heard{block: b})
+		for _, h := range c.due() {
+			c.inbox(h)
 		}
 		c.poll(context.Background())
 	}

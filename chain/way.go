@@ -151,7 +151,7 @@ func (c *Chain) recall(ctx context.Context, way []waypoint, from types.Account) 
 func (c *Chain) step(ctx context.Context, b *types.Block, from types.Account) error {
 	c.judging.Lock()
 	defer c.judging.Unlock()
-	done, out, err := c.early(b)
+	done, out, err := c.early(b, from)
 	if done && out == Orphan && err == nil {
 		err = fmt.Errorf("block %d lost its parent", b.Header.Height)
 	}
