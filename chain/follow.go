@@ -30,7 +30,7 @@ const (
 func (c *Chain) Add(ctx context.Context, b *types.Block, from types.Account) (Outcome, error) {
 	c.judging.Lock()
 	defer c.judging.Unlock()
-	if done, out, err := c.early(b); done {
+	if done, out, err := c.early(b, from); done {
 		return out, err
 	}
 	if !consensus.Better(b, c.Tip()) {
@@ -52,7 +52,7 @@ func (c *Chain) admit(ctx context.Context, b *types.Block, from types.Account) (
 }
 
 // early sorts out blocks that need no judging yet.
-func (c *Chain) early(b *types.Block) (bool, Outcome, error) {
+func (c *Chain) early(b *types.Block, from types.Account) (bool, Outcome, error) {
 	if b.Header.Chain != c.id {
 		return true, Orphan, fmt.Errorf("block of chain %s, this is %s", b.Header.Chain.Short(), c.id.Short())
 	}
@@ -64,7 +64,7 @@ func (c *Chain) early(b *types.Block) (bool, Outcome, error) {
 		return true, Known, err
 	}
 	if ahead := b.Header.Time - c.cfg.Clock(); ahead > types.Millis(c.rules.DriftMillis) {
-		c.hold(b)
+		c.hold(b, from)
 		return true, Held, nil
 	}
 	_, ok, err = c.store.Get(table, keyBlock+b.Header.Previous.KeyString())
@@ -76,26 +76,40 @@ func (c *Chain) early(b *types.Block) (bool, Outcome, error) {
 
 const maxHeld = 64
 
-// hold keeps a block from the future until its time has come (T3).
-func (c *Chain) hold(b *types.Block) {
+// hold keeps a block from the future until its time has come (T3). When there
+// are too many, those that are farthest off leave: anybody can invent them.
+func (c *Chain) hold(b *types.Block, from types.Account) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.held) < maxHeld {
-		c.held = append(c.held, b)
+	for _, h := range c.held {
+		if h.block.Name == b.Name {
+			return
+		}
 	}
+	c.held = append(c.held, heard{block: b, from: from})
+	if len(c.held) <= maxHeld {
+		return
+	}
+	last := 0
+	for i, h := range c.held {
+		if h.block.Header.Time > c.held[last].block.Header.Time {
+			last = i
+		}
+	}
+	c.held = append(c.held[:last], c.held[last+1:]...)
 }
 
 // due takes the held blocks whose time has come.
-func (c *Chain) due() (ready []*types.Block) {
+func (c *Chain) due() (ready []heard) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Clock()
 	keep := c.held[:0:0]
-	for _, b := range c.held {
-		if b.Header.Time-now > types.Millis(c.rules.DriftMillis) {
-			keep = append(keep, b)
+	for _, h := range c.held {
+		if h.block.Header.Time-now > types.Millis(c.rules.DriftMillis) {
+			keep = append(keep, h)
 		} else {
-			ready = append(ready, b)
+			ready = append(ready, h)
 		}
 	}
 	c.held = keep
@@ -147,11 +161,11 @@ func (o *overlay) Node(c cid.Cid) ([]byte, error) {
 }
 
 // keep stores a judged block and makes it the tip when it is better: nodes,
-// block and tip in one batch.
-func (c *Chain) keep(out *consensus.Applied) (Outcome, error) {
+// block, tip and what else belongs to it in one batch.
+func (c *Chain) keep(out *consensus.Applied, more ...types.Row) (Outcome, error) {
 	b := &out.Block
 	old := c.Tip()
-	rows := blockRows(b)[:1]
+	rows := append(more, blockRows(b)[0])
 	best := consensus.Better(b, old)
 	var back []types.Tx
 	if best {
@@ -162,7 +176,9 @@ func (c *Chain) keep(out *consensus.Applied) (Outcome, error) {
 		rows, back = append(rows, more...), undone
 	}
 	if err := c.store.Save(out.Nodes, rows); err != nil {
-		return Aside, fmt.Errorf("store block %d: %w", b.Header.Height, err)
+		err = fmt.Errorf("store block %d: %w", b.Header.Height, err)
+		c.stop(err)
+		return Aside, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -70,10 +70,19 @@ func (c *Chain) minedAt(h types.Height) (bool, error) {
 	return ok, err
 }
 
-// mineOnce predicts the block, notes its height, adds it and tells the peers. The
-// note is on disk before anybody hears of the block (K2).
+// mineOnce predicts the block, stores it with a note of its height and tells the
+// peers. Both are on disk at once, before anybody hears of the block (K2): a note
+// without its block would keep this account from ever making it.
 func (c *Chain) mineOnce(ctx context.Context) {
 	tip := c.Tip()
+	may, err := c.mayMine(tip)
+	if err != nil {
+		c.stop(err)
+		return
+	}
+	if !may {
+		return // the tip changed since it was this account's turn
+	}
 	c.mu.Lock()
 	pool := c.pool.ordered()
 	c.mu.Unlock()
@@ -85,12 +94,8 @@ func (c *Chain) mineOnce(ctx context.Context) {
 	}
 	c.forget(left)
 	row := types.Row{Table: table, Key: minedKey(out.Block.Header.Height), Value: out.Block.Name.Bytes()}
-	if err := c.store.Save(nil, []types.Row{row}); err != nil {
-		c.stop(err)
-		return
-	}
 	c.judging.Lock()
-	_, err = c.keep(&out)
+	_, err = c.keep(&out, row)
 	c.judging.Unlock()
 	if err != nil {
 		c.stop(err)
@@ -98,6 +103,23 @@ func (c *Chain) mineOnce(ctx context.Context) {
 	}
 	c.announce(ctx, &out.Block, types.Account{})
 	c.nudge()
+}
+
+// mayMine reports whether this account may make the block after a tip now, and
+// has signed none of that height.
+func (c *Chain) mayMine(tip *types.Block) (bool, error) {
+	if err := c.Trouble(); err != nil {
+		return false, err
+	}
+	if done, err := c.minedAt(tip.Header.Height + 1); err != nil || done {
+		return false, err
+	}
+	v, err := c.ViewAt(tip.Name)
+	if err != nil {
+		return false, err
+	}
+	at, ok, err := v.Turn(c.cfg.Signer.Account())
+	return ok && at <= c.cfg.Clock(), err
 }
 
 // pause keeps a miner that cannot make a block from trying without end.

@@ -43,11 +43,16 @@ func (c *Chain) nudge() {
 
 // Run follows and extends the chain until ctx ends. One Run at a time.
 func (c *Chain) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()
+	defer cancel()
 	work.Go(func() { c.mineLoop(ctx) })
 	work.Go(func() { c.pollLoop(ctx) })
 	for {
+		if err := c.Trouble(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -55,9 +60,6 @@ func (c *Chain) Run(ctx context.Context) error {
 			c.take(ctx, h)
 		case <-c.wake:
 			c.afterTip()
-		}
-		if err := c.Trouble(); err != nil {
-			return err
 		}
 	}
 }
@@ -169,6 +171,7 @@ func (c *Chain) stop(err error) {
 	if c.trouble == nil {
 		c.trouble = err
 	}
+	c.nudge()
 }
 
 // Trouble is the fault that stopped the chain, or nil.
@@ -230,17 +233,41 @@ const (
 
 // heardFrom notes whether a peer answers. Strangers that only fetch pieces do not
 // speak this protocol; asking them again and again would cost more than it gives.
+// A peer that once answered is asked on: it may just be slow.
 func (c *Chain) heardFrom(p types.Account, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil {
-		delete(c.deaf, p)
-		return
-	}
 	if len(c.deaf) >= maxDeaf {
 		c.deaf = map[types.Account]types.Millis{}
 	}
-	c.deaf[p] = c.cfg.Clock() + deafMillis
+	switch until, known := c.deaf[p]; {
+	case err == nil:
+		c.deaf[p] = answers
+	case !known || until != answers:
+		c.deaf[p] = c.cfg.Clock() + deafMillis
+	}
+}
+
+// answers stands in the table of deaf peers for one that is not.
+const answers types.Millis = 0
+
+// tellAgain sends this account's waiting transactions once more: a peer may have
+// missed them, and only what all miners know is sure to enter a block.
+func (c *Chain) tellAgain(ctx context.Context) {
+	me := c.cfg.Signer.Account()
+	c.mu.Lock()
+	var list []types.Tx
+	for _, t := range c.pool.ordered() {
+		if t.Sender == me {
+			list = append(list, t)
+		}
+	}
+	c.mu.Unlock()
+	for i := range list {
+		e := c.request(tellTx, 1)
+		list[i].EncodeTo(e)
+		c.tellAll(ctx, e.Data(), types.Account{})
+	}
 }
 
 // pollLoop asks the peers for their tips, so that what was missed is found, and
@@ -255,10 +282,11 @@ func (c *Chain) pollLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, b := range c.due() {
-			c.inbox(heard{block: b})
+		for _, h := range c.due() {
+			c.inbox(h)
 		}
 		c.poll(ctx)
+		c.tellAgain(ctx)
 		c.nudge()
 	}
 }
