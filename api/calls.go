@@ -19,6 +19,7 @@ const (
 	CallCommunityInvite = "community/invite"
 	CallHostEnable      = "host/enable"
 	CallHostStatus      = "host/status"
+	CallValidator       = "validator/enable"
 	CallBalance         = "coin/balance"
 	CallSend            = "coin/send"
 	CallEpochShow       = "epoch/show"
@@ -240,6 +241,11 @@ type HostEnableRequest struct {
 	SpaceGiB uint32 `json:"spaceGiB"`
 	Encode   bool   `json:"encode,omitempty"`
 	Bond     string `json:"bond,omitempty"` // coins to bond as an encoder
+}
+
+// ValidatorRequest bonds coins as a validator.
+type ValidatorRequest struct {
+	Deposit string `json:"deposit"`
 }
 
 // HostStatus is what this node does for others.

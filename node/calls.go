@@ -28,6 +28,7 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.Handle(s, api.CallCommunityInvite, n.inviteOthers)
 	api.Handle(s, api.CallHostEnable, n.enableHost)
 	api.Handle(s, api.CallHostStatus, n.hostStatus)
+	api.Handle(s, api.CallValidator, n.enableValidator)
 	api.Handle(s, api.CallBalance, n.balance)
 	api.Handle(s, api.CallSend, n.send)
 	api.Handle(s, api.CallEpochShow, n.showEpoch)

@@ -84,9 +84,56 @@ func (n *Node) enableHost(_ context.Context, q api.HostEnableRequest, _ *api.Out
 			return api.None{}, err
 		}
 	}
+	if err := n.affordDuties(bond); err != nil {
+		return api.None{}, err
+	}
 	return api.None{}, n.setDuties(func(d *duties) {
 		d.SpaceGiB, d.Encode, d.Bond = q.SpaceGiB, q.Encode, max(d.Bond, bond)
 	})
+}
+
+// affordDuties refuses what the registration's fee and the bond would not let
+// through: it would wait without a word.
+func (n *Node) affordDuties(bond types.Amount) error {
+	v, err := n.current().chain.View()
+	if err != nil {
+		return err
+	}
+	acc, err := v.Account(n.Account())
+	if err != nil {
+		return err
+	}
+	if more := bond - min(bond, acc.EncodeBond); acc.Balance <= more {
+		return fmt.Errorf("a bond of %s more coins and the fee, the balance is %s: %w", more, acc.Balance, sponsor.ErrFunds)
+	}
+	return nil
+}
+
+// enableValidator wishes for a deposit; the registrar does the rest.
+func (n *Node) enableValidator(_ context.Context, q api.ValidatorRequest, _ *api.Out) (api.None, error) {
+	t, err := n.member()
+	if err != nil {
+		return api.None{}, err
+	}
+	coins, err := types.ParseCoins(q.Deposit)
+	if err != nil {
+		return api.None{}, err
+	}
+	v, err := t.chain.View()
+	if err != nil {
+		return api.None{}, err
+	}
+	acc, err := v.Account(n.Account())
+	if err != nil {
+		return api.None{}, err
+	}
+	switch more := coins - min(coins, acc.Deposit); {
+	case coins < v.Rules.MinDeposit:
+		return api.None{}, fmt.Errorf("deposit of %s coins below the minimum %s", coins, v.Rules.MinDeposit)
+	case more >= acc.Balance:
+		return api.None{}, fmt.Errorf("deposit of %s more coins and a fee, the balance is %s: %w", more, acc.Balance, sponsor.ErrFunds)
+	}
+	return api.None{}, n.setDuties(func(d *duties) { d.Deposit = coins })
 }
 
 func (n *Node) hostStatus(context.Context, api.None, *api.Out) (*api.HostStatus, error) {

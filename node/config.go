@@ -20,7 +20,7 @@ type Config struct {
 	Gateway  string                           // host:port of the peer-facing HTTPS; empty: loopback, any port
 	DHT      string                           // host:port of the DHT's UDP socket; empty: none
 	Seeds    []string                         // host:port of DHT nodes to begin with
-	Quota    int64                            // bytes of the store; 0: a tenth of the free disk
+	Quota    int64                            // bytes of the store; 0: as much as the disk has
 	MDNS     bool                             // look for peers on the local network
 	PortMap  bool                             // ask the router for a port
 	Mine     bool                             // extend the chain when it is this account's turn
@@ -51,9 +51,12 @@ func (r *reporter) report(format string, args ...any) {
 	if len(r.last) > 4096 {
 		r.last = map[string]time.Time{}
 	}
-	r.last[text] = now
+	tell := !known || now.Sub(old) > repeatAfter
+	if tell {
+		r.last[text] = now
+	}
 	r.mu.Unlock()
-	if !known || now.Sub(old) > repeatAfter {
+	if tell {
 		r.out("%s", text)
 	}
 }

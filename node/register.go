@@ -17,24 +17,27 @@ type duties struct {
 	Encode   bool
 	Bond     types.Amount // as an encoder
 	Sponsor  bool
+	Deposit  types.Amount // as a validator
 }
 
 // EncodeTo appends the tuple.
 func (d *duties) EncodeTo(e *types.Encoder) {
-	e.Array(4)
+	e.Array(5)
 	e.Uint(uint64(d.SpaceGiB))
 	e.Bool(d.Encode)
 	e.Uint(uint64(d.Bond))
 	e.Bool(d.Sponsor)
+	e.Uint(uint64(d.Deposit))
 }
 
 // DecodeFrom reads the tuple.
 func (d *duties) DecodeFrom(dec *types.Decoder) {
-	dec.Tuple(4)
+	dec.Tuple(5)
 	d.SpaceGiB = dec.Uint32()
 	d.Encode = dec.Bool()
 	d.Bond = dec.Amount()
 	d.Sponsor = dec.Bool()
+	d.Deposit = dec.Amount()
 }
 
 const rowDuties = "duties"
@@ -102,6 +105,12 @@ func (t *town) register() error {
 		body := &types.Deposit{Role: types.RoleEncoder, Amount: d.Bond - acc.EncodeBond}
 		if err := t.chain.Submit(types.KindDeposit, body, "bond/encoder"); err != nil {
 			return fmt.Errorf("bond: %w", err)
+		}
+	}
+	if d.Deposit > acc.Deposit {
+		body := &types.Deposit{Role: types.RoleValidator, Amount: d.Deposit - acc.Deposit}
+		if err := t.chain.Submit(types.KindDeposit, body, "deposit/validator"); err != nil {
+			return fmt.Errorf("deposit: %w", err)
 		}
 	}
 	return t.enroll(v, d, acc)

@@ -15,6 +15,7 @@ import (
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
+	"github.com/staddle/staddle/store"
 )
 
 // upFlags are what `staddle up` may be told.
@@ -162,7 +163,7 @@ func (a *app) downCommand() *cobra.Command {
 	}
 }
 
-// awaitSilence waits until the daemon has let go of its socket.
+// awaitSilence waits until the daemon has let go of its socket and its store.
 func (a *app) awaitSilence(ctx context.Context) error {
 	d, err := a.dirs()
 	if err != nil {
@@ -170,8 +171,14 @@ func (a *app) awaitSilence(ctx context.Context) error {
 	}
 	for {
 		if _, err := os.Stat(d.socket()); errors.Is(err, os.ErrNotExist) {
-			a.note("stopped")
-			return nil
+			st, err := store.Open(d.store(), store.Options{})
+			if err == nil {
+				a.note("stopped")
+				return st.Close()
+			}
+			if !errors.Is(err, store.ErrLocked) {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -205,7 +212,12 @@ func (a *app) call(ctx context.Context, name string, req, res any) error {
 	return err
 }
 
-// follow shows progress that the daemon reports.
+// follow shows progress that the daemon reports. Lots are few and are told one by
+// one; everything else is bytes.
 func (m *meter) follow(p api.Progress) {
+	if p.Phase == "placing" {
+		m.a.note("kept and attested: %d of %d lots", p.Done, p.Total)
+		return
+	}
 	m.update(library.Progress{Phase: library.Phase(p.Phase), Name: p.Name, Done: p.Done, Total: p.Total})
 }

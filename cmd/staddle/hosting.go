@@ -64,3 +64,30 @@ func (a *app) hostStatus() *cobra.Command {
 		},
 	}
 }
+
+func (a *app) validatorCommand() *cobra.Command {
+	c := &cobra.Command{Use: "validator", Short: "attest, audit and settle, for pay"}
+	c.AddCommand(a.validatorEnable())
+	return c
+}
+
+func (a *app) validatorEnable() *cobra.Command {
+	var q api.ValidatorRequest
+	c := &cobra.Command{
+		Use: "enable", Short: "bond coins as a validator", Args: cobra.NoArgs,
+		Long: `Bond coins as a validator. The daemon then attests to replicas, checks audits and
+settles epochs by itself. Deposits cannot be withdrawn yet, and a false signature
+costs a part of them. A community needs at least two validators besides hosts and
+sponsor before any replica can be attested by two.`,
+		Example: "  staddle validator enable --deposit 1000",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.call(c.Context(), api.CallValidator, q, nil); err != nil {
+				return err
+			}
+			a.note("bonded once a block has the deposit. See: staddle status")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&q.Deposit, "deposit", "1000", "coins to bond")
+	return c
+}

@@ -24,6 +24,7 @@ type simNetwork struct {
 	self  string // this program
 	dir   string
 	began time.Time
+	keep  bool // daemons go on when the demo has ended
 	nodes []*simNode
 	chaos *chaos // nil in peace
 }
@@ -84,7 +85,7 @@ func (a *app) sim(ctx context.Context, f *simFlags, seed *uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &simNetwork{a: a, ctx: ctx, self: self, dir: dir, began: time.Now()}
+	s := &simNetwork{a: a, ctx: ctx, self: self, dir: dir, began: time.Now(), keep: f.keep}
 	defer func() {
 		if f.keep && err == nil {
 			s.say("the network is left running; homes are in %s; stop a node with: staddle down --home HOME", dir)
@@ -132,7 +133,10 @@ func (s *simNetwork) launch(n *simNode) error {
 	}
 	proc := exec.Command(s.self, args...)
 	proc.Stdout, proc.Stderr = log, log
-	proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if !s.keep { // no daemon outlives a demo that is killed
+		proc.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := proc.Start(); err != nil {

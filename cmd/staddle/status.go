@@ -35,11 +35,12 @@ func (a *app) printStatus(st *api.Status) {
 		fmt.Fprintf(a.stdout, "%-10s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	out("account", "%s", st.Account)
+	out("address", "%s", st.Address)
 	for i, addr := range st.Addrs {
 		out(map[bool]string{true: "listens"}[i == 0], "%s", addr)
 	}
 	out("peers", "%d", len(st.Peers))
-	out("stored", "%s in %s of %s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), bytesText(uint64(st.Stored.Quota)))
+	out("stored", "%s in %s%s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), ofQuota(st.Stored.Quota))
 	c := st.Community
 	if c == nil {
 		out("community", "none yet; next: staddle community create NAME --kind market --preset sim  or  staddle community join INVITE")
@@ -54,6 +55,13 @@ func (a *app) printStatus(st *api.Status) {
 	if st.Trouble != "" {
 		out("trouble", "%s", safe(st.Trouble))
 	}
+}
+
+func ofQuota(quota int64) string {
+	if quota == 0 {
+		return ", no quota"
+	}
+	return " of " + bytesText(uint64(quota))
 }
 
 func orNone(s string) string {
