@@ -113,7 +113,24 @@ func (t *town) register() error {
 			return fmt.Errorf("deposit: %w", err)
 		}
 	}
+	if err := t.comeBack(v, d); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
 	return t.enroll(v, d, acc)
+}
+
+// comeBack says that a suspended host is back. One that keeps lots says so by its
+// next bundle; one that lost them all has nothing to show.
+func (t *town) comeBack(v *consensus.View, d *duties) error {
+	h, err := v.Host(t.node.Account())
+	if err != nil || h.State != types.HostSuspended || d.SpaceGiB == 0 && !d.Encode {
+		return err
+	}
+	lots, err := v.Lots(t.node.Account())
+	if err != nil || len(lots) > 0 {
+		return err
+	}
+	return t.chain.Submit(types.KindDuty, &types.Duty{Action: types.DutyResume}, fmt.Sprintf("resume/%d", v.Epochal()))
 }
 
 func (t *town) enroll(v *consensus.View, d *duties, acc *types.AccountRecord) error {
