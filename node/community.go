@@ -152,8 +152,8 @@ func (n *Node) Invite() (*types.Invite, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range limit(others, types.MaxInvitePeers-1) {
-		if p.Account != n.Account() {
+	for _, p := range others {
+		if len(inv.Peers) < types.MaxInvitePeers && !names(inv.Peers, p.Account) {
 			p.Addrs = limit(p.Addrs, types.MaxPeerAddrs)
 			inv.Peers = append(inv.Peers, p)
 		}

@@ -32,8 +32,7 @@ const (
 	enoughPeers = 16
 )
 
-// dialLoop keeps this node connected to members: first to those of the invite,
-// then to whom the registry names, until there are enough.
+// dialLoop keeps this node connected to members, until there are enough.
 func (n *Node) dialLoop(ctx context.Context) {
 	tick := time.NewTicker(dialEvery)
 	defer tick.Stop()
@@ -49,6 +48,9 @@ func (n *Node) dialLoop(ctx context.Context) {
 	}
 }
 
+// dialMembers writes into the address book what is known, so that whoever needs
+// a member finds it at once, and then connects: last to those that only the DHT
+// can find, which takes time.
 func (n *Node) dialMembers(ctx context.Context, t *town) {
 	known, err := n.contacts(t)
 	if err != nil {
@@ -57,6 +59,19 @@ func (n *Node) dialMembers(ctx context.Context, t *town) {
 	}
 	have := n.net.Connected()
 	for _, p := range known {
+		if len(p.Addrs) > 0 && !p.Device.IsZero() && !slices.Contains(have, p.Account) {
+			_ = n.host.Add(p.Account, p.Device, p.Addrs...) // a registered address that is none helps nobody
+		}
+	}
+	slices.SortStableFunc(known, func(a, b types.InvitePeer) int { return min(len(b.Addrs), 1) - min(len(a.Addrs), 1) })
+	n.dialAll(ctx, known)
+	n.dialAll(ctx, n.metBy(t))
+}
+
+// dialAll connects to members until there are enough.
+func (n *Node) dialAll(ctx context.Context, list []types.InvitePeer) {
+	for _, p := range list {
+		have := n.net.Connected()
 		if len(have) >= enoughPeers || ctx.Err() != nil {
 			return
 		}
@@ -64,9 +79,7 @@ func (n *Node) dialMembers(ctx context.Context, t *town) {
 			continue
 		}
 		dial, cancel := context.WithTimeout(ctx, dialTimeout)
-		if err := n.reach(dial, p); err == nil {
-			have = append(have, p.Account)
-		}
+		_ = n.reach(dial, p) // who does not answer is tried again soon
 		cancel()
 	}
 }
@@ -91,10 +104,11 @@ func (n *Node) reach(ctx context.Context, p types.InvitePeer) error {
 	return nil
 }
 
-// contacts lists whom to dial: the peers of the invite, then the members that
-// registered addresses, in order of their accounts.
+// contacts lists whom to dial: the members that registered addresses, in order of
+// their accounts, then the peers of the invite. Both may name one account, since
+// either may be the newer.
 func (n *Node) contacts(t *town) ([]types.InvitePeer, error) {
-	out := append(slices.Clone(t.peers), n.metBy(t)...)
+	var out []types.InvitePeer
 	v, err := t.chain.View()
 	if err != nil {
 		return nil, err
@@ -105,7 +119,7 @@ func (n *Node) contacts(t *town) ([]types.InvitePeer, error) {
 			return nil, err
 		}
 		for _, a := range accounts {
-			if slices.ContainsFunc(out, func(p types.InvitePeer) bool { return p.Account == a && len(p.Addrs) > 0 }) {
+			if names(out, a) {
 				continue
 			}
 			reg, err := v.Registry(a)
@@ -117,7 +131,12 @@ func (n *Node) contacts(t *town) ([]types.InvitePeer, error) {
 			}
 		}
 	}
-	return out, nil
+	return append(out, t.peers...), nil
+}
+
+// names reports whether a list has an account.
+func names(list []types.InvitePeer, a types.Account) bool {
+	return slices.ContainsFunc(list, func(p types.InvitePeer) bool { return p.Account == a })
 }
 
 // metBy are members that the tips of the invite's peers name, without addresses:
