@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestCommandLine uses one daemon as people do, from its start to its end.
 func TestCommandLine(t *testing.T) {
-	a := newPeer(t, "a", filepath.Join(shortDir(t), "a"))
+	a := newPeer(t, "a", filepath.Join(t.TempDir(), "a"))
 	films := folder(t, 700_000, 4)
 	film := noise(700_000, 4)
 	shapes := map[string]string{}

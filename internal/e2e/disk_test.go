@@ -67,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 // smallFS is a disk of its own.
 func smallFS(t *testing.T) string {
 	t.Helper()
-	dir := shortDir(t)
+	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=192m"); err != nil {
 		t.Skipf("no small disk can be mounted here: %v", err)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +20,12 @@ const nobody = 65534
 // what cannot be published is named and left out, nothing hangs, nothing leads
 // outside, and no name moves a cursor.
 func TestHostileFolder(t *testing.T) {
-	dir := shortDir(t)
+	dir := t.TempDir()
 	p := newPeer(t, "a", filepath.Join(dir, "a"))
 	root := os.Geteuid() == 0
 	if root { // who reads everything cannot be refused
 		p.user = &syscall.Credential{Uid: nobody, Gid: nobody}
-		if err := os.Chown(dir, nobody, nobody); err != nil {
+		if err := errors.Join(os.Chown(dir, nobody, nobody), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}

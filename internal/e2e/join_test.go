@@ -26,18 +26,18 @@ func TestJoin(t *testing.T) {
 	t.Run("cut", func(t *testing.T) {
 		b.on(t).refused(inv[:len(inv)-5])
 	})
-	t.Run("another chain", func(t *testing.T) {
-		b.on(t).refused(changed(t, inv, func(i *types.Invite) { i.Chain[0] ^= 1 }))
-	})
-	t.Run("without peers", func(t *testing.T) {
-		b.on(t).refused(changed(t, inv, func(i *types.Invite) { i.Peers = i.Peers[:0] }))
-	})
 	t.Run("nobody there", func(t *testing.T) {
 		b.on(t).refused(changed(t, inv, func(i *types.Invite) {
 			for k := range i.Peers {
 				i.Peers[k].Addrs = []string{freePort(t)}
 			}
 		}))
+	})
+	t.Run("without peers", func(t *testing.T) {
+		b.on(t).refused(changed(t, inv, func(i *types.Invite) { i.Peers = i.Peers[:0] }))
+	})
+	t.Run("another chain", func(t *testing.T) {
+		b.on(t).refused(changed(t, inv, func(i *types.Invite) { i.Chain[0] ^= 1 }))
 	})
 	if t.Failed() {
 		return

@@ -85,7 +85,7 @@ func newPeer(t *testing.T, name, home string, args ...string) *peer {
 // start makes a peer and starts it.
 func start(t *testing.T, name string, args ...string) *peer {
 	t.Helper()
-	p := newPeer(t, name, filepath.Join(shortDir(t), name), args...)
+	p := newPeer(t, name, filepath.Join(t.TempDir(), name), args...)
 	p.up()
 	return p
 }
@@ -100,18 +100,6 @@ func freePort(t *testing.T) string {
 	}
 	defer l.Close()
 	return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port)
-}
-
-// shortDir is a temporary directory whose name leaves room for a socket's name,
-// which the system bounds at 108 bytes.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "e2e")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 // up runs the daemon and waits until it answers.
@@ -190,15 +178,6 @@ func call[Res any](p *peer, name string, req any) Res {
 		p.t.Fatal(err)
 	}
 	return res
-}
-
-// said is the error that a daemon answered with; nil for any other error.
-func said(err error) *api.Error {
-	var e *api.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
 }
 
 func (p *peer) community() api.Community {
