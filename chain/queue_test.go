@@ -217,8 +217,10 @@ func TestPinnedNonce(t *testing.T) {
 }
 
 func FuzzWish(f *testing.F) {
-	w := &wish{name: "gift", kind: types.KindWire, body: types.Marshal(gift(0)), tx: &types.Tx{Version: 1, Body: []byte{1}},
-		sent: []version{{id: types.Hash{1}, nonce: 2, expiry: 3, recent: types.Cursor{Height: 4, Root: types.NodeCID(nil)}}}}
+	w := &wish{
+		name: "gift", kind: types.KindWire, body: types.Marshal(gift(0)), tx: &types.Tx{Version: 1, Body: []byte{1}},
+		sent: []version{{id: types.Hash{1}, nonce: 2, expiry: 3, recent: types.Cursor{Height: 4, Root: types.NodeCID(nil)}}},
+	}
 	f.Add(types.Marshal(w))
 	f.Add(types.Marshal(&wish{}))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -14,9 +14,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
 	"github.com/staddle/staddle/settle"
 	"github.com/staddle/staddle/types"
-	"go.uber.org/goleak"
 )
 
 // The test binary is also the program that pipe starts, and the run that gets

@@ -10,8 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/staddle/staddle/settle"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/staddle/staddle/settle"
 )
 
 // local runs the stages inside this process on several cores.
@@ -24,7 +25,7 @@ func (*local) Name() string { return "local" }
 // the memory limit and reduces the partitions in parallel.
 func (l *local) Run(ctx context.Context, plan settle.Plan, dir string, progress func(Progress)) (Result, error) {
 	parts := func(s settle.Step) int { return min(max(s.Partitions, 1), 256) }
-	return runPlan(ctx, plan, dir, progress, parts, l.execute)
+	return way{parts, l.execute}.run(ctx, plan, dir, progress)
 }
 
 func (l *local) execute(ctx context.Context, t *task) (err error) {

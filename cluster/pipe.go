@@ -26,7 +26,8 @@ func (*pipe) Name() string { return "pipe" }
 // Run starts sh, cat, sort and the program for each step. The scripts stay in
 // the folders of the steps, to be read or run by hand.
 func (p *pipe) Run(ctx context.Context, plan settle.Plan, dir string, progress func(Progress)) (Result, error) {
-	return runPlan(ctx, plan, dir, progress, func(settle.Step) int { return 1 }, p.execute)
+	parts := func(settle.Step) int { return 1 }
+	return way{parts, p.execute}.run(ctx, plan, dir, progress)
 }
 
 func (p *pipe) execute(ctx context.Context, t *task) error {

@@ -31,25 +31,27 @@ type task struct {
 	progress func(Progress)
 }
 
-// execute makes the missing parts of a task; the runners differ in this alone.
-type execute func(ctx context.Context, t *task) error
+// way is what the runners differ in.
+type way struct {
+	parts   func(settle.Step) int                    // partitions it makes of a step
+	execute func(ctx context.Context, t *task) error // makes a task's missing parts
+}
 
-// runPlan takes the steps one after another. parts says how many partitions a
-// runner makes of a step.
-func runPlan(ctx context.Context, plan settle.Plan, dir string, progress func(Progress), parts func(settle.Step) int, do execute) (Result, error) {
+// run takes the steps one after another.
+func (w way) run(ctx context.Context, plan settle.Plan, dir string, progress func(Progress)) (Result, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
 	var result Result
 	for _, step := range plan.Steps {
-		t, err := newTask(plan, step, dir, result, parts(step))
+		t, err := newTask(plan, step, dir, result, w.parts(step))
 		if err != nil {
 			return result, fmt.Errorf("prepare step %s: %w", step.Name, err)
 		}
 		t.progress = progress
 		if t.missing() == 0 {
 			progress(Progress{Step: step.Name, Phase: PhaseReused, Done: int64(len(t.done)), Total: int64(len(t.done))})
-		} else if err := do(ctx, t); err != nil {
+		} else if err := w.execute(ctx, t); err != nil {
 			return result, fmt.Errorf("step %s: %w", step.Name, err)
 		}
 		result.Steps = append(result.Steps, t.result())

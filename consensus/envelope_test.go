@@ -176,7 +176,7 @@ func TestFlippedBits(t *testing.T) {
 			_, err = consensus.Apply(l.src, &bad)
 			var missing *types.Missing
 			if errors.As(err, &missing) {
-				err = nil // the parent's name: another parent, which nobody has
+				// The parent's name: another parent, which nobody has.
 				if bad.Header.Previous == b.Header.Previous {
 					t.Fatalf("bit %d of byte %d makes %s missing", i%8, i, missing.CID)
 				}

@@ -394,12 +394,5 @@ func (l *ledger) step(e types.Epoch, hosts ...int) {
 	l.to(l.rules().Checkpoint(e) + types.Height(l.rules().BundleBlocks) + 1)
 }
 
-// audit is step for one epoch alone.
-func (l *ledger) audit(e types.Epoch, hosts ...int) {
-	l.t.Helper()
-	l.step(e, hosts...)
-	l.step(e + 1)
-}
-
 // now is the epoch of the next block.
 func (l *ledger) now() types.Epoch { return l.rules().EpochOf(l.height() + 1) }

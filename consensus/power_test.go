@@ -6,7 +6,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/staddle/staddle/consensus"
-
 	"github.com/staddle/staddle/types"
 )
 
@@ -166,8 +165,17 @@ func TestT2(t *testing.T) {
 		e    types.Epoch
 		want uint64
 	}{
-		{1460, 0, 0}, {1460, 121, 0}, {1460, 122, 1}, {1460, 1459, 11}, {1460, 1460, 12}, {1460, 14_600, 120},
-		{365, 30, 0}, {365, 31, 1}, {365, 364, 11}, {365, 365, 12}, {365, 1 << 39, 12 * (1 << 39) / 365},
+		{1460, 0, 0},
+		{1460, 121, 0},
+		{1460, 122, 1},
+		{1460, 1459, 11},
+		{1460, 1460, 12},
+		{1460, 14_600, 120},
+		{365, 30, 0},
+		{365, 31, 1},
+		{365, 364, 11},
+		{365, 365, 12},
+		{365, 1 << 39, 12 * (1 << 39) / 365},
 	} {
 		if have := consensus.Month(c.year, c.e); have != c.want {
 			t.Errorf("epoch %d of %d a year is in month %d, want %d", c.e, c.year, have, c.want)

@@ -366,10 +366,12 @@ func TestST9_1(t *testing.T) {
 		"price":        {raw(cheap, dear), "want"},
 		"unregistered": {raw(l.line(row{0, -2, 0}), stranger), "is not registered"},
 		"more than proven": {
-			l.collation(e, row{0, -3, 0}, row{host, 3, 0}), "which proved 2"},
+			l.collation(e, row{0, -3, 0}, row{host, 3, 0}), "which proved 2",
+		},
 		"proved nothing": {l.collation(e, row{0, -2, 0}, row{idle, 2, 0}), "which proved nothing in epoch"},
 		"above the locks": {
-			l.collation(e, row{2, -2, 0}, row{host, 2, 0}), "whose locks hold 0"},
+			l.collation(e, row{2, -2, 0}, row{host, 2, 0}), "whose locks hold 0",
+		},
 		"rows":         {changed(func(c *types.Collation) { c.Rows++ }), "want"},
 		"two thirds":   {l.signed(l.collation(e, good...), 5, 6), "want more than 2/3"},
 		"no deposit":   {l.signed(l.collation(e, good...), 5, 6, 7, 3), "has no deposit"},

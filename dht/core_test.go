@@ -386,7 +386,7 @@ func TestGetWithSeq(t *testing.T) {
 func TestNoAmplification(t *testing.T) {
 	s := meet(t, Config{})
 	it := immutable(strings.Repeat("x", 900))
-	s.c.store.put(s.now, noSource, it, nil)
+	_ = s.c.store.put(s.now, noSource, it, nil)
 	ask := func(token []byte) bool {
 		args := bencode.Fields{"target": bencode.OfBytes(target(it))}
 		return s.query(methodGet, with(args, "token", token)).body.Get("v").Kind() != bencode.Absent
@@ -415,7 +415,7 @@ func TestReplySizes(t *testing.T) {
 			s.c.table.answered(s.now, Contact{ID{byte(i + 1)}, simAddr(i + 1)})
 		}
 		it := mutable(t, 1, strings.Repeat("s", 64), 1<<62, strings.Repeat("v", c.content))
-		s.c.store.put(s.now, noSource, it, nil)
+		_ = s.c.store.put(s.now, noSource, it, nil)
 		args := bencode.Fields{"id": bencode.OfBytes(s.id[:]), "target": bencode.OfBytes(target(it))}
 		s.c.receive(s.now, s.from, s.c.frame.query([]byte("abcdefgh"), methodGet, args))
 		if n := len(s.c.out[0].data); n > c.most || n < c.content {

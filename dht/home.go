@@ -20,10 +20,9 @@ type home struct {
 	doors   []netip.AddrPort // given at the start
 	lost    []netip.AddrPort // were in the table once, newest last
 	probes  int              // pings of askers under way
-	joining bool
-	joinAt  time.Time     // not before
-	pause   time.Duration // between two attempts, doubling
-	refresh bool          // a bucket is being refreshed
+	joinAt  time.Time        // not before
+	pause   time.Duration    // between two attempts, doubling
+	refresh bool             // a bucket is being refreshed
 }
 
 func (h *home) remember(a netip.AddrPort) {

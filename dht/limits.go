@@ -32,12 +32,18 @@ func (l Limits) withDefaults(public bool) Limits {
 		field *int
 		value int
 	}{
-		{&l.QueriesPerSecond, 20}, {&l.QueryBurst, 60},
-		{&l.PutsPerSecond, 4}, {&l.PutBurst, 32},
+		{&l.QueriesPerSecond, 20},
+		{&l.QueryBurst, 60},
+		{&l.PutsPerSecond, 4},
+		{&l.PutBurst, 32},
 		{&l.AnswersPerSecond, 2000},
-		{&l.SendPerSecond, send}, {&l.SendBurst, burst},
-		{&l.Items, 16384}, {&l.ItemBytes, 16 << 20}, {&l.SourcePercent, 5},
-		{&l.Swarms, 1024}, {&l.Sources, 8192},
+		{&l.SendPerSecond, send},
+		{&l.SendBurst, burst},
+		{&l.Items, 16384},
+		{&l.ItemBytes, 16 << 20},
+		{&l.SourcePercent, 5},
+		{&l.Swarms, 1024},
+		{&l.Sources, 8192},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value

@@ -32,7 +32,7 @@ func start(t testing.TB, host string, cfg Config) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.Close() })
+	t.Cleanup(func() { _ = n.Close() })
 	return n
 }
 
@@ -81,7 +81,7 @@ func TestLoopbackNetwork(t *testing.T) {
 		t.Errorf("stale put: %+v, %v", r, err)
 	}
 	for i := range 4 { // every fourth of the nodes dies, keepers or not
-		nodes[10+5*i].Close()
+		_ = nodes[10+5*i].Close()
 	}
 	for _, i := range []int{0, 7, 31} {
 		it, err := nodes[i].Get(ctx, put.Target)
@@ -160,7 +160,7 @@ func TestLimitsOfCalls(t *testing.T) {
 // or the node closes.
 func silent(t *testing.T) netip.AddrPort {
 	conn := listen(t, "127.0.0.9")
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return addrPort(conn.LocalAddr())
 }
 
@@ -184,8 +184,8 @@ func TestCancelAndClose(t *testing.T) {
 			ended <- err
 		})
 	}
-	n.Close()
-	n.Close()
+	_ = n.Close()
+	_ = n.Close()
 	all.Wait()
 	close(ended)
 	for err := range ended {
@@ -237,8 +237,8 @@ func awaitAnswer(t *testing.T, to net.Addr) {
 	id := ID{8}
 	ping := frame{readOnly: true}.query([]byte("aa"), methodPing, bencode.Fields{"id": bencode.OfBytes(id[:])})
 	for range 8 { // of a burst of 10
-		conn.WriteTo(ping, to)
-		conn.SetReadDeadline(time.Now().Add(time.Second))
+		_, _ = conn.WriteTo(ping, to)
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		if _, _, err := conn.ReadFrom(make([]byte, MaxPacket)); err == nil {
 			return
 		}

@@ -248,7 +248,7 @@ func TestStoreEvictsTheFarthest(t *testing.T) {
 	for i := range 400 {
 		it := immutable(fmt.Sprint("item ", i))
 		all = append(all, it.Target())
-		s.put(now.Add(time.Duration(i)), source(i), it, nil)
+		_ = s.put(now.Add(time.Duration(i)), source(i), it, nil)
 	}
 	slices.SortFunc(all, func(a, b ID) int { return sharedBits(self, b) - sharedBits(self, a) })
 	least := sharedBits(self, all[19])

@@ -352,7 +352,8 @@ func TestSimReadOnlyIsNotListed(t *testing.T) {
 	}
 	// It still serves whoever asks it.
 	q := frame{tag: net.Network}.query([]byte("aa"), methodGet, bencode.Fields{
-		"id": bencode.OfBytes(nodes[0].id[:]), "target": bencode.OfBytes(target(it))})
+		"id": bencode.OfBytes(nodes[0].id[:]), "target": bencode.OfBytes(target(it)),
+	})
 	quiet.receive(s.now, simAddr(200), q)
 	m, err := decodeMessage(quiet.out[len(quiet.out)-1].data)
 	if err != nil || m.kind != kindReply || m.body.Get("v").Kind() == bencode.Absent {

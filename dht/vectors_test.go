@@ -150,8 +150,10 @@ func sampleEndpoints() map[string]Endpoint {
 	full := Device{
 		Flags: FlagFullCone | FlagRelay, ID: ID{2},
 		Addresses: []Address{
-			{ProtocolQUIC, at("60.1.2.3:4001")}, {ProtocolTCP, at("60.1.2.3:4001")},
-			{ProtocolDHT, at("60.1.2.3:6881")}, {ProtocolQUIC, at("[2001:db8::1]:4001")},
+			{ProtocolQUIC, at("60.1.2.3:4001")},
+			{ProtocolTCP, at("60.1.2.3:4001")},
+			{ProtocolDHT, at("60.1.2.3:6881")},
+			{ProtocolQUIC, at("[2001:db8::1]:4001")},
 		},
 		Watchers:    []Contact{sampleContact(1), sampleContact(2)},
 		Certificate: bytes.Repeat([]byte{0xce}, MaxCertificateSize),

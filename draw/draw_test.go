@@ -36,8 +36,13 @@ func TestC2_1(t *testing.T) {
 
 func TestLog2Q32(t *testing.T) {
 	for _, v := range []struct{ h, want uint64 }{
-		{0, 0}, {1, 0}, {2, 1 << 32}, {3, 6807362105}, {4, 2 << 32},
-		{1 << 63, 63 << 32}, {math.MaxUint64, 274877906943},
+		{0, 0},
+		{1, 0},
+		{2, 1 << 32},
+		{3, 6807362105},
+		{4, 2 << 32},
+		{1 << 63, 63 << 32},
+		{math.MaxUint64, 274877906943},
 	} {
 		if got := Log2Q32(v.h); got != v.want {
 			t.Errorf("log2q32(%d) = %d, want %d", v.h, got, v.want)
@@ -204,18 +209,31 @@ func TestPickN(t *testing.T) {
 
 func TestH1_3(t *testing.T) {
 	for _, v := range []struct{ base, good, failed, want uint64 }{
-		{1, 0, 0, 32}, {0, 5, 0, 1}, {4, 1, 0, 170}, {4, 0, 1, 85}, {64, 99, 0, 4055},
-		{1, 0, 62, 1}, {1, 0, 1000, 1}, {4096, 0, 0, 131072},
-		{math.MaxUint64, math.MaxUint64, 0, 64<<32 - 1}, {math.MaxUint64, 0, math.MaxUint64, 1},
+		{1, 0, 0, 32},
+		{0, 5, 0, 1},
+		{4, 1, 0, 170},
+		{4, 0, 1, 85},
+		{64, 99, 0, 4055},
+		{1, 0, 62, 1},
+		{1, 0, 1000, 1},
+		{4096, 0, 0, 131072},
+		{math.MaxUint64, math.MaxUint64, 0, 64<<32 - 1},
+		{math.MaxUint64, 0, math.MaxUint64, 1},
 	} {
 		if got := Weight(v.base, v.good, v.failed); got != v.want {
 			t.Errorf("weight of base %d, good %d, failed %d is %d, want %d", v.base, v.good, v.failed, got, v.want)
 		}
 	}
 	for _, v := range []struct{ got, want uint64 }{
-		{HostBase(0, true), 0}, {HostBase(7, true), 28}, {HostBase(7, false), 7},
-		{HostBase(5000, true), 4096}, {HostBase(math.MaxUint64, false), 1024},
-		{BondBase(99, 100), 0}, {BondBase(250, 100), 2}, {BondBase(math.MaxUint64, 1), 64}, {BondBase(9, 0), 1},
+		{HostBase(0, true), 0},
+		{HostBase(7, true), 28},
+		{HostBase(7, false), 7},
+		{HostBase(5000, true), 4096},
+		{HostBase(math.MaxUint64, false), 1024},
+		{BondBase(99, 100), 0},
+		{BondBase(250, 100), 2},
+		{BondBase(math.MaxUint64, 1), 64},
+		{BondBase(9, 0), 1},
 	} {
 		if v.got != v.want {
 			t.Errorf("base %d, want %d", v.got, v.want)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/staddle/staddle/keys"
-	"github.com/staddle/staddle/types"
 )
 
 func key25519(d keys.Device) ed25519.PrivateKey {
@@ -196,7 +195,7 @@ func TestCertificateIsTheDevice(t *testing.T) {
 	if err != nil || d != device(3).ID() {
 		t.Fatalf("%s: %v", d, err)
 	}
-	if s := fmt.Sprint(types.Device(d)); x.Subject.CommonName != s {
+	if s := fmt.Sprint(d); x.Subject.CommonName != s {
 		t.Fatalf("name %s, want %s", x.Subject.CommonName, s)
 	}
 }

@@ -186,8 +186,10 @@ func TestExceptionsOfAnotherName(t *testing.T) {
 // FuzzExceptions: no panic, bounded memory, one spelling.
 func FuzzExceptions(f *testing.F) {
 	x, err := NewExceptions([]Exception{
-		{types.LogFarmer, OpAdd, farmerBytes(1)}, {types.LogFarmer, OpRemove, farmerBytes(2)},
-		{types.LogBuyer, OpReplace, proven(3, "00")}, {types.LogBandwidth, OpReceipt, []byte("receipt")},
+		{types.LogFarmer, OpAdd, farmerBytes(1)},
+		{types.LogFarmer, OpRemove, farmerBytes(2)},
+		{types.LogBuyer, OpReplace, proven(3, "00")},
+		{types.LogBandwidth, OpReceipt, []byte("receipt")},
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -88,8 +88,10 @@ func makeVectors(t *testing.T) (f vectorFile) {
 	f.Headers = headerVector(t)
 	d := deal(hostA, sponsor, 1, 7)
 	payee, payer := d.Pair()
-	f.Receipt = receiptVector{d.Payee.String(), d.Payer.String(), d.Units, d.Receipt.String(),
-		string(payer.Append(append(payee.Append(nil, settle.Grammar{}), '\n'), settle.Grammar{}))}
+	f.Receipt = receiptVector{
+		d.Payee.String(), d.Payer.String(), d.Units, d.Receipt.String(),
+		string(payer.Append(append(payee.Append(nil, settle.Grammar{}), '\n'), settle.Grammar{})),
+	}
 	seed := chaintest.Signer(validator).Seed()
 	for _, n := range notices() {
 		f.Feedback = append(f.Feedback, feedbackVector{

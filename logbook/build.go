@@ -64,7 +64,7 @@ func claims(frozen *consensus.View, a types.Account) (sum replica.Sum, lots uint
 }
 
 // digests bounds what the index may take.
-func (b *Logbook) digests(ctx context.Context, v *consensus.View, last bool) lines.Digests { //nolint:revive // last is a fact of time, not a choice
+func (b *Logbook) digests(ctx context.Context, v *consensus.View, last bool) lines.Digests {
 	one, all := patience(v.Rules.BlockMillis)
 	until := time.Now().Add(all)
 	return func(a *types.Attachment, r types.Range) ([]types.Hash, error) {
@@ -86,7 +86,7 @@ func (b *Logbook) digests(ctx context.Context, v *consensus.View, last bool) lin
 // differences gathers what is not derived: receipts, which are money that is due
 // now, and then own exceptions, as far as they fit. In the last try what fails is
 // left out.
-func (d *draft) differences(e types.Epoch, last bool) error { //nolint:revive // as above
+func (d *draft) differences(e types.Epoch, last bool) error {
 	list, err := d.evidence(e)
 	if err != nil && !last {
 		return fmt.Errorf("receipts of epoch %d: %w", e, err)

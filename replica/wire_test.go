@@ -114,7 +114,7 @@ func TestWireRoundTrips(t *testing.T) {
 			if err := types.Unmarshal(raw, got); err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(f.have, types.Encodable(got.(types.Encodable))); d != "" {
+			if d := cmp.Diff(f.have, got); d != "" {
 				t.Fatal(d)
 			}
 			version := bytes.Clone(raw)

@@ -31,14 +31,6 @@ func (c Code) String() string { return codeNames[min(c, codeEnd-1)] }
 // Error makes a code usable as an error.
 func (c Code) Error() string { return "line rejected: " + c.String() }
 
-// err is nil for an accepted line.
-func (c Code) err() error {
-	if c == Accepted {
-		return nil
-	}
-	return c
-}
-
 // Counts is what a filter did with its lines.
 type Counts struct {
 	In       uint64 // lines read

@@ -12,8 +12,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/staddle/staddle/types"
 	"pgregory.net/rapid"
+
+	"github.com/staddle/staddle/types"
 )
 
 func testAddresses(kind string, n int) []types.Address {
@@ -150,10 +151,14 @@ func TestST3_Verdicts(t *testing.T) {
 	}
 	verdicts := []Verdict{
 		{VerdictActive, chunk, f[0], true}, // counts
-		{VerdictActive, chunk, f[1], true}, {VerdictSmash, chunk, f[1], false},
-		{VerdictActive, chunk, f[2], false},                                                                      // no contract; f[3] has no verdict at all
-		{VerdictActive, chunk, f[4], true}, {VerdictAudit, chunk, f[4], true}, {VerdictServe, chunk, f[4], true}, // counts
-		{VerdictActive, chunk, f[5], true}, {VerdictServe, chunk, f[5], false},
+		{VerdictActive, chunk, f[1], true},
+		{VerdictSmash, chunk, f[1], false},
+		{VerdictActive, chunk, f[2], false}, // no contract; f[3] has no verdict at all
+		{VerdictActive, chunk, f[4], true},
+		{VerdictAudit, chunk, f[4], true},
+		{VerdictServe, chunk, f[4], true}, // counts
+		{VerdictActive, chunk, f[5], true},
+		{VerdictServe, chunk, f[5], false},
 		{VerdictActive, types.H("staddle/test/other"), f[3], true}, // another chunk, nobody claims it
 	}
 	for _, v := range verdicts {

@@ -3,6 +3,7 @@ package settle
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/big"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/staddle/staddle/types"
 )
 
@@ -59,7 +61,8 @@ func judge(c *lineCase) {
 		canonical = v.Append(nil, g)
 	}
 	c.Code, c.Canonical = "accepted", string(canonical)
-	if code, rejected := err.(Code); rejected {
+	var code Code
+	if errors.As(err, &code) {
 		c.Code, c.Canonical = code.String(), ""
 	}
 }

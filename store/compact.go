@@ -173,7 +173,7 @@ func (c *compactor) move(s *segment) (clean bool, err error) {
 	in := &scanner{f: s.file, off: segmentHeader, end: s.end}
 	for !c.stopping() {
 		rec, err := in.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true, nil
 		}
 		if err != nil {

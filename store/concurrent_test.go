@@ -169,13 +169,13 @@ func TestGroup(t *testing.T) {
 		}
 		synctest.Wait() // all 50 wait for a flush that begins after the first
 		close(free)
-		if err := <-first; err != bad {
+		if err := <-first; !errors.Is(err, bad) {
 			t.Error(err)
 		}
 		if err := late.Wait(); err != nil || flushes != 1 {
 			t.Errorf("%d flushes for 50 waiting: %v", flushes, err)
 		}
-		if err := g.wait(func() error { return bad }); err != bad {
+		if err := g.wait(func() error { return bad }); !errors.Is(err, bad) {
 			t.Error(err)
 		}
 		if err := g.wait(func() error { return nil }); err != nil {

@@ -118,7 +118,7 @@ func (v *verifier) segment(number uint32, row segmentRow) (err error) {
 	var live, count int64
 	for {
 		rec, err := in.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -182,8 +182,10 @@ func (v *verifier) balance(number uint32, row segmentRow, live, count int64) err
 	if live == row.live && count == row.count {
 		return nil
 	}
-	return v.bad(Problem{Segment: number, Kind: "index", Owned: true,
-		Err: fmt.Errorf("%d records of %d bytes live, want %d of %d", count, live, row.count, row.live)})
+	return v.bad(Problem{
+		Segment: number, Kind: "index", Owned: true,
+		Err: fmt.Errorf("%d records of %d bytes live, want %d of %d", count, live, row.count, row.live),
+	})
 }
 
 // rows checks that every index row points to its record, and that owners and

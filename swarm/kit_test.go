@@ -239,7 +239,6 @@ func (c *town) Standing(types.Account) market.Standing { return c.standing }
 
 // shelf is what a host has.
 type shelf struct {
-	mu     sync.Mutex
 	pieces map[types.Hash][]byte
 	nodes  map[cid.Cid][]byte
 	before func(types.Hash) // called before a piece is given; may wait

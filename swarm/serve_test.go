@@ -80,16 +80,19 @@ func TestP3(t *testing.T) {
 	}{
 		"digests": {
 			&ask{Pieces: want[:3]},
-			[][]byte{pieces[0], nil, pieces[2]}, []Reason{0, ReasonDenied, 0},
+			[][]byte{pieces[0], nil, pieces[2]},
+			[]Reason{0, ReasonDenied, 0},
 		},
 		"numbers": {
 			&ask{Of: set, First: 2, Count: 3},
-			[][]byte{nil, pieces[2], pieces[3]}, []Reason{ReasonDenied, 0, 0},
+			[][]byte{nil, pieces[2], pieces[3]},
+			[]Reason{ReasonDenied, 0, 0},
 		},
 		"dataset": {&ask{Of: other, First: 1, Count: 1}, [][]byte{nil}, []Reason{ReasonDenied}},
 		"block": {
 			&ask{Nodes: []cid.Cid{node.CID, types.NodeCIDOf(set)}},
-			[][]byte{nil, s.nodes[types.NodeCIDOf(set)]}, []Reason{ReasonDenied, 0},
+			[][]byte{nil, s.nodes[types.NodeCIDOf(set)]},
+			[]Reason{ReasonDenied, 0},
 		},
 		"block of a denied dataset": {
 			&ask{Nodes: []cid.Cid{types.NodeCIDOf(other)}}, [][]byte{nil}, []Reason{ReasonDenied},

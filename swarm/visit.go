@@ -49,8 +49,9 @@ func (v *visit) run(cancel context.CancelFunc) error {
 	if err == nil {
 		return end(v.stream, <-fault)
 	}
-	err = end(v.stream, err) // wakes the reader
-	_ = <-fault // it is waited for; what it says follows from err
+	// This wakes the reader.
+	err = end(v.stream, err)
+	<-fault //nolint:errcheck // it is waited for; what it says follows from err
 	return err
 }
 

@@ -272,7 +272,7 @@ func TestEachEndsWithTheErrorOfFn(t *testing.T) {
 	stop := errors.New("stop")
 	calls := 0
 	err := open(t, mem, root).Each(func(string, []byte) error { calls++; return stop })
-	if err != stop || calls != 1 {
+	if !errors.Is(err, stop) || calls != 1 {
 		t.Fatalf("%v after %d calls", err, calls)
 	}
 }

@@ -20,15 +20,22 @@ type Signature [64]byte
 // SHA-256 of its key.
 type Address [20]byte
 
-// ChainID and the others name things on a chain; all are digests (rule D4).
+// Names of things on a chain; all are digests (rule D4).
 type (
-	ChainID   = Hash // H("staddle/chain/1", genesis)
-	TxID      = Hash // H("staddle/tx/1", unsigned bytes)
-	DatasetID = Hash // digest of the index root CID
-	PlanID    = Hash // id of its plan transaction
-	LotID     = Hash // H("staddle/lot/1", plan, be32 copy, be32 index)
-	AttemptID = Hash // H("staddle/attempt/1", lot, be32 number, beacon)
-	RangeID   = Hash // H("staddle/range/1", be32 count, digests in order)
+	// ChainID is H("staddle/chain/1", genesis).
+	ChainID = Hash
+	// TxID is H("staddle/tx/1", unsigned bytes).
+	TxID = Hash
+	// DatasetID is the digest of the index root CID.
+	DatasetID = Hash
+	// PlanID is the id of the transaction that made the plan.
+	PlanID = Hash
+	// LotID is H("staddle/lot/1", plan, be32 copy, be32 index).
+	LotID = Hash
+	// AttemptID is H("staddle/attempt/1", lot, be32 number, beacon).
+	AttemptID = Hash
+	// RangeID is H("staddle/range/1", be32 count, digests in order).
+	RangeID = Hash
 )
 
 // String gives 64 hex digits.

@@ -19,7 +19,7 @@ type refusal struct{ text string }
 func (r *refusal) Error() string { return r.text }
 
 func (r *refusal) Is(target error) bool {
-	said, ok := target.(errSaid) //nolint:errorlint // compared as it is
+	said, ok := target.(errSaid)
 	return target == ErrRefused || ok && strings.Contains(r.text, string(said))
 }
 

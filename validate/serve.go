@@ -80,7 +80,7 @@ func (v *Validator) serveEpoch(ctx context.Context, now *consensus.View, e types
 	g.SetLimit(atOnce)
 	for _, host := range hosts {
 		k := testKey{e, host, rec.Beacon}
-		t, err := v.openTest(ctx, now, frozen, k)
+		t, err := v.openTest(ctx, frozen, k)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("draw pieces of host %s: %w", host.Short(), err))
 			continue
@@ -131,7 +131,7 @@ func (v *Validator) hostsToTest(frozen *consensus.View, e types.Epoch, beacon ty
 }
 
 // openTest gives the running test of a host, or draws its pieces.
-func (v *Validator) openTest(ctx context.Context, now, frozen *consensus.View, k testKey) (*test, error) {
+func (v *Validator) openTest(ctx context.Context, frozen *consensus.View, k testKey) (*test, error) {
 	v.mu.Lock()
 	t := v.tests[k]
 	v.mu.Unlock()

@@ -63,8 +63,12 @@ type duty struct {
 // duties are those of Run, in no order.
 func (v *Validator) duties() [dutyCount]duty {
 	return [dutyCount]duty{
-		{"attest", v.attest}, {"dispute", v.dispute}, {"serve", v.serve},
-		{"logs", v.collect}, {"settle", v.settle}, {"feedback", v.feedback},
+		{"attest", v.attest},
+		{"dispute", v.dispute},
+		{"serve", v.serve},
+		{"logs", v.collect},
+		{"settle", v.settle},
+		{"feedback", v.feedback},
 	}
 }
 

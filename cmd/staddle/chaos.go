@@ -172,6 +172,26 @@ func (d *demo) during(step func() error, at func() []target) error {
 	return errors.Join(append([]error{err}, d.chaos.failed...)...)
 }
 
+// patiently does what a person would do again when it fails amid chaos: joining
+// while the DHT mends itself, getting while hosts come back. In peace it has to
+// work at once.
+func (d *demo) patiently(what string, do func() error) error {
+	if d.chaos == nil {
+		return do()
+	}
+	var last error
+	err := d.await(what, 30*time.Second, func() (bool, error) {
+		if last = do(); last != nil {
+			d.say("%s: %v; once more", what, last)
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
+}
+
 // epochs is how long the plan runs; chaos takes its time.
 func (d *demo) epochs() uint32 {
 	if d.chaos != nil {

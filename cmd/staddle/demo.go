@@ -450,7 +450,8 @@ func (d *demo) fetch(to string) (err error) {
 	// Replace: a get that was killed after its last step finds its own folder.
 	q := api.GetRequest{Ref: d.put.Ref, Dir: to, Replace: true}
 	err = d.during(func() error {
-		return d.ask(d.reader, api.CallGet, q, &got, api.Watch{Progress: d.hitAt(d.reader)})
+		watch := api.Watch{Progress: d.hitAt(d.reader)}
+		return d.patiently("the reader gets the folder", func() error { return d.ask(d.reader, api.CallGet, q, &got, watch) })
 	}, nil)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+
 	"github.com/staddle/staddle/cluster"
 	"github.com/staddle/staddle/settle"
 	"github.com/staddle/staddle/types"

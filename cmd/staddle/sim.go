@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,8 +126,10 @@ func (s *simNetwork) launch(n *simNode) error {
 	if err != nil {
 		return err
 	}
+	// Its DHT stays where it was, as that of a node others begin with would; its
+	// other addresses change with every start.
 	args := append([]string{
-		"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0", "--dht", "127.0.0.1:0",
+		"up", "--home", n.home, "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0", "--dht", cmp.Or(n.dht(), "127.0.0.1:0"),
 	}, n.args...)
 	if first := s.nodes[0]; first != n {
 		args = append(args, "--dht-seed", first.dht())

@@ -158,7 +158,7 @@ func tables(t *testing.T, s *store.Store) {
 		t.Fatalf("deleted row: %v %v", found, err)
 	}
 	stop := errors.New("stop")
-	if err := s.Scan("one", "", "", func(string, []byte) error { return stop }); err != stop {
+	if err := s.Scan("one", "", "", func(string, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Fatalf("scan gives %v", err)
 	}
 	// A scan sees neither deletions nor additions of its own function.
