@@ -76,8 +76,8 @@ func (a *app) validatorEnable() *cobra.Command {
 	c := &cobra.Command{
 		Use: "enable", Short: "bond coins as a validator", Args: cobra.NoArgs,
 		Long: `Bond coins as a validator. The daemon then attests to replicas, checks audits and
-settles epochs by itself. Deposits cannot be withdrawn yet, and a false signature
-costs a part of them. A community needs at least two validators besides hosts and
+settles epochs by itself. Not yet: deposits that can be withdrawn, and proofs of
+fraud that cost the signer a part of them. A community needs at least two validators besides hosts and
 sponsor before any replica can be attested by two.`,
 		Example: "  staddle validator enable --deposit 1000",
 		RunE: func(c *cobra.Command, _ []string) error {
