@@ -181,6 +181,9 @@ func (s *Sponsor) Running(w Wish) (types.PlanID, *types.PlanRecord, error) {
 	if err != nil {
 		return types.PlanID{}, nil, err
 	}
+	if w.Copies == 0 {
+		w.Copies = v.Rules.Copies
+	}
 	ids, err := v.Plans(s.me)
 	if err != nil {
 		return types.PlanID{}, nil, err

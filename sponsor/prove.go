@@ -117,13 +117,12 @@ func (s *Sponsor) challenge(ctx context.Context, a *Answer, l Lot, n int, chance
 	return nil
 }
 
-// Certainty is the chance, in hundredths of a percent, that a host which lost a
-// tenth of its leaves would have been caught by n drawn ones: 1 - 0.9^n.
+// Certainty is the chance, in hundredths of a percent and rounded down, that a
+// host which lost a tenth of its leaves would have been caught by n drawn ones:
+// 1 - 0.9^n.
 func Certainty(n int) uint64 {
-	missed, all := big.NewInt(10_000), big.NewInt(10_000)
-	nine, ten := big.NewInt(9), big.NewInt(10)
-	num := new(big.Int).Exp(nine, big.NewInt(int64(n)), nil)
-	den := new(big.Int).Exp(ten, big.NewInt(int64(n)), nil)
-	missed.Mul(missed, num).Quo(missed, den)
-	return all.Sub(all, missed).Uint64()
+	all := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
+	missed := new(big.Int).Exp(big.NewInt(9), big.NewInt(int64(n)), nil)
+	caught := new(big.Int).Sub(all, missed)
+	return caught.Mul(caught, big.NewInt(10_000)).Quo(caught, all).Uint64()
 }
