@@ -103,6 +103,8 @@ func (t *town) agree(e swarm.Estimate) error {
 	return nil
 }
 
+// lockFor locks so many coins in an epoch, unless that much of its lock is neither
+// spent nor promised in receipts, of a download before this one for instance.
 func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
 	v, err := t.chain.View()
 	if err != nil {
@@ -112,7 +114,11 @@ func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
 	if err != nil {
 		return err
 	}
-	if have != nil && have.Amount-have.Spent >= need {
+	signed, err := t.node.signed(epoch)
+	if err != nil {
+		return err
+	}
+	if have != nil && have.Amount >= max(have.Spent, types.Amount(types.BaseCeil(signed).Uint64()))+need {
 		return nil
 	}
 	name := fmt.Sprintf("lock/%d/%d", epoch, clock())
@@ -135,19 +141,28 @@ func (n *Node) spent() (*big.Int, error) {
 	}
 	now := facts{t}.Epoch()
 	for e := now - min(now, 8); e <= now; e++ {
-		_, signed, err := swarm.Receipts(n.store, e)
+		signed, err := n.signed(e)
 		if err != nil {
 			return nil, err
 		}
-		most := new(big.Int)
-		for i := range signed {
-			if signed[i].Total.Cmp(most) > 0 {
-				most = signed[i].Total
-			}
-		}
-		sum.Add(sum, most)
+		sum.Add(sum, signed)
 	}
 	return sum, nil
+}
+
+// signed is what this account's receipts of an epoch promise in all, in wei.
+func (n *Node) signed(e types.Epoch) (*big.Int, error) {
+	_, signed, err := swarm.Receipts(n.store, e)
+	if err != nil {
+		return nil, err
+	}
+	most := new(big.Int)
+	for i := range signed {
+		if signed[i].Total.Cmp(most) > 0 {
+			most = signed[i].Total
+		}
+	}
+	return most, nil
 }
 
 // coinsOf is a sum of wei in coins, rounded up to base units.
