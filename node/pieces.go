@@ -103,6 +103,12 @@ func (t *town) agree(e swarm.Estimate) error {
 	return nil
 }
 
+// leastLock is the price of 64 pieces. What is not spent of it comes back.
+func (t *town) leastLock() types.Amount {
+	price := new(big.Int).Mul(t.chain.Genesis().Rules.BandwidthCost, big.NewInt(64))
+	return types.Amount(types.BaseCeil(price).Uint64())
+}
+
 // lockFor locks so many coins in an epoch, unless that much of its lock is neither
 // spent nor promised in receipts, of a download before this one for instance.
 func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
@@ -122,8 +128,14 @@ func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
 		return nil
 	}
 	name := fmt.Sprintf("lock/%d/%d", epoch, clock())
-	if err := t.chain.Submit(types.KindLock, &types.Lock{Epoch: epoch, Amount: need}, name); err != nil {
-		return fmt.Errorf("lock %s coins for the download: %w", need, err)
+	lock := func(amount types.Amount) error {
+		return t.chain.Submit(types.KindLock, &types.Lock{Epoch: epoch, Amount: amount}, name)
+	}
+	// Some pieces more, so that the next small job need not wait for a block.
+	if lock(max(need, t.leastLock())) != nil {
+		if err := lock(need); err != nil {
+			return fmt.Errorf("lock %s coins for the download: %w", need, err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), agreeTimeout)
 	defer cancel()
