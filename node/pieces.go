@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/staddle/staddle/chain"
 	"github.com/staddle/staddle/host"
 	"github.com/staddle/staddle/keys"
 	"github.com/staddle/staddle/market"
@@ -84,23 +85,51 @@ func (t *town) ceiling() (market.Ceiling, error) {
 
 const agreeTimeout = time.Minute
 
-// agree is asked before the first piece that costs: it locks what the job may
-// cost in this epoch and the next, unless that much is locked (ST8.1).
+// agree is asked before the first piece that costs, and when the lock turns out
+// too small: it locks what the job may cost in this epoch and the next (ST8.1).
 func (t *town) agree(e swarm.Estimate) error {
-	v, err := t.chain.View()
-	if err != nil {
-		return err
-	}
-	need := types.BaseCeil(e.High)
+	need := types.BaseCeil(e.Lock)
 	if !need.IsUint64() || need.Uint64() > types.MaxSupply {
 		return fmt.Errorf("the whole may cost %s wei", e.High)
 	}
-	for _, epoch := range []types.Epoch{v.Epochal(), v.Epochal() + 1} {
+	t.locking.Lock()
+	defer t.locking.Unlock()
+	now := facts{t}.Epoch()
+	for _, epoch := range []types.Epoch{now, now + 1} {
 		if err := t.lockFor(epoch, types.Amount(need.Uint64())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lockFor makes an epoch's lock hold so many coins that are neither spent nor
+// promised in receipts. A lock whose block was replaced comes back by itself.
+func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
+	ctx, cancel := context.WithTimeout(context.Background(), agreeTimeout)
+	defer cancel()
+	name := fmt.Sprintf("lock/%d", epoch)
+	if _, _, err := t.chain.Await(ctx, name); ctx.Err() != nil {
+		return fmt.Errorf("lock of epoch %d: %w", epoch, err)
+	}
+	missing, err := t.lockMissing(epoch, need)
+	if err != nil || missing == 0 {
+		return err
+	}
+	lock := func(amount types.Amount) error {
+		return t.chain.Submit(types.KindLock, &types.Lock{Epoch: epoch, Amount: amount}, name)
+	}
+	// Some pieces more, so that the next small job need not wait for a block.
+	if lock(max(missing, t.leastLock())) != nil {
+		if err := lock(missing); err != nil {
+			return fmt.Errorf("lock %s coins for the download: %w", missing, err)
+		}
+	}
+	_, _, err = t.chain.Await(ctx, name)
+	if errors.Is(err, chain.ErrNoWish) { // included before we could ask
+		return nil
+	}
+	return err
 }
 
 // leastLock is the price of 64 pieces. What is not spent of it comes back.
@@ -109,38 +138,25 @@ func (t *town) leastLock() types.Amount {
 	return types.Amount(types.BaseCeil(price).Uint64())
 }
 
-// lockFor locks so many coins in an epoch, unless that much of its lock is neither
-// spent nor promised in receipts, of a download before this one for instance.
-func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
+// lockMissing is what an epoch's lock lacks of need.
+func (t *town) lockMissing(epoch types.Epoch, need types.Amount) (types.Amount, error) {
 	v, err := t.chain.View()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	have, err := v.Lock(t.node.Account(), epoch)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	signed, err := t.node.signed(epoch)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if have != nil && have.Amount >= max(have.Spent, types.Amount(types.BaseCeil(signed).Uint64()))+need {
-		return nil
+	if have == nil {
+		have = new(types.LockRecord)
 	}
-	name := fmt.Sprintf("lock/%d/%d", epoch, clock())
-	lock := func(amount types.Amount) error {
-		return t.chain.Submit(types.KindLock, &types.Lock{Epoch: epoch, Amount: amount}, name)
-	}
-	// Some pieces more, so that the next small job need not wait for a block.
-	if lock(max(need, t.leastLock())) != nil {
-		if err := lock(need); err != nil {
-			return fmt.Errorf("lock %s coins for the download: %w", need, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), agreeTimeout)
-	defer cancel()
-	_, _, err = t.chain.Await(ctx, name)
-	return err
+	need += max(have.Spent, types.Amount(types.BaseCeil(signed).Uint64()))
+	return need - min(need, have.Amount), nil
 }
 
 // spent sums what this account signed to others in the epochs that its receipts

@@ -31,6 +31,7 @@ type town struct {
 	gateway   net.Listener
 	epochs    string // folder with a folder of logs for each epoch
 	answers   answers
+	locking   sync.Mutex // one wish for a lock at a time
 	parts     []part
 	closers   []func()
 	closed    sync.Once

@@ -69,38 +69,45 @@ func (c *session) may() (limit int, pays bool, err error) {
 // is something to ask for, and the window is used up.
 func (c *session) stalled() bool { return c.waiting != nil && c.stop == nil && !c.over() }
 
-// agreed waits for the job's price, unless answers are under way.
+// agreed waits for the job's price and consent, unless answers are under way.
 func (c *session) agreed() bool {
-	select {
-	case <-c.j.agreed:
-	default:
+	decided, err := c.j.decision()
+	if !decided {
 		if len(c.asked) > 0 || c.waiting != nil {
 			return false
 		}
 		select {
-		case <-c.j.agreed:
+		case <-c.j.met:
 		case <-c.j.done.Done():
 			return false
 		}
+		err = c.j.consent(&c.quote)
 	}
-	if c.j.refusal != nil {
-		c.stop = fmt.Errorf("%w: %w", errTerms, c.j.refusal)
+	if err != nil {
+		c.stop = fmt.Errorf("%w: %w", errTerms, err)
 		return false
 	}
 	return true
 }
 
 // later decides about money that is not there. While something is under way it
-// may come back; else there is nothing more to be had here.
+// may come back; else a fuller lock may help, or there is nothing more to be had
+// here.
 func (c *session) later(err error) error {
 	if !errors.Is(err, errTerms) {
 		return err
 	}
-	c.j.mu.Lock()
-	defer c.j.mu.Unlock()
-	if len(c.asked) == 0 && len(c.j.plan.flights) == 0 {
-		c.stop = err
+	if len(c.asked) > 0 || c.j.flying() {
+		return nil
 	}
+	if errors.Is(err, market.ErrLock) {
+		again := c.j.again()
+		if again == nil {
+			return nil
+		}
+		err = fmt.Errorf("%w: %w", err, again)
+	}
+	c.stop = err
 	return nil
 }
 
@@ -137,7 +144,9 @@ func (c *session) reserve(a *asked) error {
 		c.j.refund(new(big.Int).Mul(big.NewInt(int64(n-covered)), a.price))
 		n = covered
 	}
-	a.span.Count = n
+	if a.span.Count = n; n > 0 {
+		c.j.covered()
+	}
 	c.unplan(Span{First: whole.First + n, Count: whole.Count - n})
 	if n > 0 {
 		return nil

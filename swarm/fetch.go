@@ -16,6 +16,10 @@ import (
 // grace is what peers get to finish when all has come.
 const grace = time.Second
 
+// maxUnpaid is how often a peer is tried that does not see the lock. It may be a
+// block behind, or on another fork for a moment.
+const maxUnpaid = 10
+
 // job is one fetch. Its mutex guards the plan and the sums.
 type job struct {
 	s     *Swarm
@@ -32,6 +36,7 @@ type job struct {
 	finish context.CancelFunc
 
 	writing sync.Mutex // one call of to at a time
+	asking  sync.Mutex // one call of Agree at a time
 
 	mu      sync.Mutex
 	plan    *Plan
@@ -42,16 +47,18 @@ type job struct {
 
 	meeting int           // first peers that have not quoted yet
 	quotes  []*quote      // of the others
-	agreed  chan struct{} // closed when meeting is over and Agree was asked
-	refusal error         // of Agree
+	met     chan struct{} // closed when meeting is over
 	whole   *big.Int      // wei that the job may cost at most; nil: no bound
 	spent   *big.Int      // wei asked for and not given back
+	decided bool          // consent was given or refused
+	refusal error         // of Agree
+	vain    int           // times that Agree was asked again since money was there
 }
 
 func newJob(s *Swarm, terms Terms, want []types.Hash, to func(int, []byte) error) *job {
 	j := &job{
 		s: s, terms: terms, want: want, to: to, twins: map[int][]int{}, plan: NewPlan(len(want)),
-		changed: make(chan struct{}), agreed: make(chan struct{}), whole: terms.Whole, spent: new(big.Int),
+		changed: make(chan struct{}), met: make(chan struct{}), whole: terms.Whole, spent: new(big.Int),
 	}
 	first := make(map[types.Hash]int, len(want))
 	for i, h := range want {
@@ -101,17 +108,17 @@ func (s *Swarm) run(ctx context.Context, j *job, peers []Peer) error {
 // peer of each worker has quoted, or failed.
 func (j *job) work(peers []Peer) {
 	var once sync.Once
-	met := func(q *quote) { once.Do(func() { j.met(q) }) }
+	met := func(q *quote) { once.Do(func() { j.quoted(q) }) }
 	defer met(nil)
 	for {
 		peer, ok := j.pick(len(peers))
 		if !ok {
 			return
 		}
-		for again := true; again; {
+		for try, again := 0, true; again; try++ {
 			err := j.visit(peer, peers[peer], met)
 			met(nil)
-			again = j.judge(peer, peers[peer], err) && j.pause()
+			again = j.judge(peer, peers[peer], err) && (try < maxUnpaid || !errors.Is(err, ErrUnpaid)) && j.pause()
 		}
 	}
 }
@@ -141,8 +148,9 @@ func (j *job) judge(peer int, p Peer, err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.faults = append(j.faults, fmt.Errorf("%s: %w", p.Account.Short(), err))
-	var final *Refusal
-	if errors.As(err, &final) && final.Reason != ReasonBusy || errors.Is(err, errTerms) || errors.Is(err, errOwn) {
+	var word *Refusal
+	final := errors.As(err, &word) && word.Reason != ReasonBusy && word.Reason != ReasonUnpaid
+	if final || errors.Is(err, errTerms) || errors.Is(err, errOwn) {
 		return false
 	}
 	return j.ctx.Err() == nil && j.plan.Left() > 0 && j.plan.Useful(peer)
@@ -171,86 +179,6 @@ func (j *job) lost(peer int, why Loss) {
 func (j *job) stir() {
 	close(j.changed)
 	j.changed = make(chan struct{})
-}
-
-// met counts a peer of the first round that has quoted, or failed to (nil).
-// When the last has, the job's price is known and Agree is asked.
-func (j *job) met(q *quote) {
-	if j.lastToMeet(q) {
-		j.refusal = j.agree()
-		close(j.agreed)
-	}
-}
-
-func (j *job) lastToMeet(q *quote) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if q != nil {
-		j.quotes = append(j.quotes, q)
-	}
-	j.meeting--
-	return j.meeting == 0
-}
-
-// agree makes the estimate and asks for consent. Free pieces flow meanwhile.
-func (j *job) agree() error {
-	if !j.terms.Pays() {
-		return nil
-	}
-	price, err := j.s.wallet.price()
-	if err != nil {
-		return err
-	}
-	j.mu.Lock()
-	e := Estimate{Pieces: uint64(j.plan.Left()), Low: new(big.Int), High: new(big.Int)}
-	j.mu.Unlock()
-	var low, high *big.Int
-	for _, q := range j.quotes {
-		e.Free += min(q.Free/types.PieceSize, e.Pieces-e.Free)
-		if j.terms.Accept(q.Quote, price) != nil {
-			continue
-		}
-		if p := q.Piece(price); low == nil {
-			low, high = p, p
-		} else {
-			low, high = smaller(low, p), larger(high, p)
-		}
-	}
-	if low == nil || e.Free == e.Pieces {
-		return nil // nothing is going to be paid
-	}
-	paid := types.Wei(e.Pieces - e.Free)
-	e.Low, e.High = new(big.Int).Mul(paid, low), new(big.Int).Mul(paid, high)
-	if err := j.terms.Allows(e.High); err != nil {
-		return err
-	}
-	if j.terms.Agree != nil {
-		if err := j.terms.Agree(e); err != nil {
-			return err
-		}
-		j.whole = e.High
-	}
-	return nil
-}
-
-// charge takes the price of up to n items out of what the job may cost, and
-// says how many it covers.
-func (j *job) charge(n int, price *big.Int) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.whole != nil {
-		left := new(big.Int).Sub(j.whole, j.spent)
-		n = atMost(left.Quo(left, price), n)
-	}
-	j.spent.Add(j.spent, new(big.Int).Mul(big.NewInt(int64(n)), price))
-	return n
-}
-
-// refund gives back what was charged and did not come.
-func (j *job) refund(wei *big.Int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.spent.Sub(j.spent, wei)
 }
 
 // deliver hands out an item that is right, to all its places, unless another
@@ -282,26 +210,4 @@ func (j *job) write(i int, b []byte) error {
 		}
 	}
 	return nil
-}
-
-// atMost is the smaller of b and n, and not below 0.
-func atMost(b *big.Int, n int) int {
-	if b.IsInt64() {
-		return int(max(min(b.Int64(), int64(n)), 0))
-	}
-	return n
-}
-
-func smaller(a, b *big.Int) *big.Int {
-	if a.Cmp(b) <= 0 {
-		return a
-	}
-	return b
-}
-
-func larger(a, b *big.Int) *big.Int {
-	if a.Cmp(b) >= 0 {
-		return a
-	}
-	return b
 }

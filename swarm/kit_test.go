@@ -233,7 +233,11 @@ func (c *town) turn(e types.Epoch) {
 
 func (c *town) Price(types.Epoch) (*big.Int, error) { return c.price, nil }
 
-func (c *town) Lock(a types.Account, _ types.Epoch) (types.Amount, error) { return c.locks[a], nil }
+func (c *town) Lock(a types.Account, _ types.Epoch) (types.Amount, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.locks[a], nil
+}
 
 func (c *town) Standing(types.Account) market.Standing { return c.standing }
 

@@ -42,8 +42,10 @@ type Limits struct {
 // Terms say what a job may cost.
 type Terms struct {
 	market.Ceiling
-	PayAt uint64               // pieces that add up before a receipt is signed; 0: half a window
-	Agree func(Estimate) error // asked before the first piece that is not free; nil: yes
+	PayAt uint64 // pieces that add up before a receipt is signed; 0: half a window
+	// Agree is asked before the first piece that is not free, and again when the
+	// lock does not cover what is missing; nil: yes. It is not asked twice at once.
+	Agree func(Estimate) error
 }
 
 // Estimate is the price of a job, said before the first byte that costs.
@@ -51,7 +53,8 @@ type Estimate struct {
 	Pieces uint64   // or blocks
 	Free   uint64   // of them, as far as peers have said
 	Low    *big.Int // wei, when the cheapest peer sends all the rest
-	High   *big.Int // wei, when the dearest does that is not too dear; a bound
+	High   *big.Int // wei, when the dearest that is not too dear sends all and gives nothing; a bound
+	Lock   *big.Int // wei that the lock must hold beyond signed receipts: High and what is under way
 }
 
 // Swarm fetches.

@@ -214,7 +214,9 @@ func (k *counter) charge(g *guest, l load) (verdict, <-chan struct{}, error) {
 	if l.units == 0 {
 		return accruing, nil, nil
 	}
-	if !g.covers(l.units) {
+	if ok, err := k.covers(g, l.units); err != nil {
+		return 0, nil, err
+	} else if !ok {
 		return 0, nil, refuse(ReasonUnpaid, "lock of %s coins in epoch %d does not cover it", g.lock, g.epoch)
 	}
 	if g.till.Serve(l.units, k.c.Units) {
@@ -239,6 +241,16 @@ func (k *counter) gave(g *guest, bytes uint64) error {
 	return k.c.Ledger.Save(nil, []types.Row{
 		row(allowanceKey, &k.allowance), row(tillKey(g.visitor.Account), &g.till),
 	})
+}
+
+// covers looks at the chain again when the lock that is known does not suffice: it
+// may be younger than the stream.
+func (k *counter) covers(g *guest, units uint64) (bool, error) {
+	if g.covers(units) {
+		return true, nil
+	}
+	err := k.relock(g)
+	return g.covers(units), err
 }
 
 // covers reports whether the lock, less what the guest is known to have signed,

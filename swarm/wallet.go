@@ -173,6 +173,17 @@ func (w *wallet) price() (*big.Int, error) {
 	return w.purse.Cost, nil
 }
 
+// unsigned is the price of all that was asked for or received and not signed, in
+// wei.
+func (w *wallet) unsigned() *big.Int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.purse == nil {
+		return new(big.Int)
+	}
+	return market.Wei(w.reserved, w.purse.Cost)
+}
+
 // reserve takes the units of up to n pieces out of lock and budget before they
 // are asked for, and says for how many there is money. The error is about the
 // ledger or the chain, or, when there is none, says what is used up.
