@@ -61,6 +61,7 @@ type Chain struct {
 	busy atomic.Int64   // blocks that Run judges now: it does not mine meanwhile
 	in   chan heard     // for Run; full: dropped
 	wake chan struct{}  // for Run; one waiting is enough
+	over chan struct{}  // closed when Run ended
 	talk sync.WaitGroup // requests on their way
 	seen types.Cursor   // of Run: blocks whose wishes are ended
 
@@ -142,7 +143,7 @@ func Open(s Store, net Net, cfg Config) (*Chain, error) {
 	}
 	c := &Chain{
 		store: s, net: net, cfg: cfg, banned: map[types.Account]types.Millis{}, deaf: map[types.Account]types.Millis{}, events: newRecent(), aside: newAside(),
-		in: make(chan heard, inboxSize), wake: make(chan struct{}, 1),
+		in: make(chan heard, inboxSize), wake: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	if err := types.Unmarshal(raw, &c.gen); err != nil {
 		return nil, fmt.Errorf("stored genesis: %w", err)

@@ -194,6 +194,8 @@ func (c *Chain) Await(ctx context.Context, name string) (types.TxID, types.Heigh
 	select {
 	case <-ctx.Done():
 		return types.TxID{}, 0, ctx.Err()
+	case <-c.over:
+		return types.TxID{}, 0, ErrStopped
 	case <-w.done:
 		return w.result.tx, w.result.height, w.result.err
 	}
@@ -201,6 +203,9 @@ func (c *Chain) Await(ctx context.Context, name string) (types.TxID, types.Heigh
 
 // ErrNoWish is the error of Await on a name that does not wait.
 var ErrNoWish = errors.New("no such transaction is waiting")
+
+// ErrStopped is the error of Await when the chain is not run any more.
+var ErrStopped = errors.New("the node stopped following the chain; the transaction waits in its store")
 
 // Waiting reports whether a wish with that name is under way.
 func (c *Chain) Waiting(name string) bool {

@@ -41,8 +41,9 @@ func (c *Chain) nudge() {
 	}
 }
 
-// Run follows and extends the chain until ctx ends. One Run at a time.
+// Run follows and extends the chain until ctx ends. It is called once.
 func (c *Chain) Run(ctx context.Context) error {
+	defer close(c.over)
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()

@@ -15,6 +15,7 @@ import (
 const (
 	table     = "node"
 	rowInvite = "invite" // that this node came by
+	rowRoom   = "room"   // written to see whether the disk takes anything
 )
 
 // resume starts the engines of the community in the store, if there is one.

@@ -111,7 +111,7 @@ func (n *Node) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-n.ready:
-			cancel(n.current().run(ctx))
+			cancel(n.govern(ctx))
 		}
 	})
 	<-ctx.Done()

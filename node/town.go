@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/staddle/staddle/host"
 	"github.com/staddle/staddle/logbook"
 	"github.com/staddle/staddle/sponsor"
+	"github.com/staddle/staddle/store"
 	"github.com/staddle/staddle/swarm"
 	"github.com/staddle/staddle/types"
 	"github.com/staddle/staddle/validate"
@@ -87,4 +90,59 @@ func (t *town) run(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// govern runs the engines until ctx ends or one fails. A full disk ends none of
+// the daemon's duty to read and serve: the engines are opened anew from what is
+// on disk, as after a crash, once there is room again.
+func (n *Node) govern(ctx context.Context) error {
+	for {
+		err := n.current().run(ctx)
+		if ctx.Err() != nil || !errors.Is(err, store.ErrDiskFull) {
+			return err
+		}
+		n.report("%v; the community goes on once there is room", err)
+		if err := n.reopen(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// roomEvery is how often a full disk is looked at again.
+const roomEvery = time.Second
+
+// reopen waits for room on the disk and opens the engines from the store.
+func (n *Node) reopen(ctx context.Context) error {
+	tick := time.NewTicker(roomEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		t, err := n.again()
+		if errors.Is(err, store.ErrDiskFull) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("open community again: %w", err)
+		}
+		n.mu.Lock()
+		n.town = t
+		n.mu.Unlock()
+		n.report("there is room on the disk again: the community goes on")
+		return nil
+	}
+}
+
+func (n *Node) again() (*town, error) {
+	if err := n.store.Save(nil, []types.Row{{Table: table, Key: rowRoom, Value: []byte{1}}}); err != nil {
+		return nil, err
+	}
+	inv, err := n.invite()
+	if err != nil {
+		return nil, err
+	}
+	return n.openTown(inv)
 }
