@@ -28,6 +28,11 @@ func keyLock(a types.Account, e types.Epoch) string {
 	return "m/" + string(a[:]) + "/" + string(types.Be64(uint64(e)))
 }
 
+func keyName(a types.Account, name string) string { return "n/" + string(a[:]) + "/" + name }
+func keyVersion(a types.Account, name string, n uint64) string {
+	return keyName(a, name) + "/" + string(types.Be64(n))
+}
+
 // keySkip holds the name of the block at a height inside the mutable range.
 func keySkip(h types.Height) string { return "s/" + string(types.Be64(uint64(h))) }
 
@@ -55,3 +60,10 @@ const (
 func listLocks(e types.Epoch) string { return "q/locks/" + string(types.Be64(uint64(e))) }
 
 func listSigners(e types.Epoch) string { return "q/signers/" + string(types.Be64(uint64(e))) }
+
+// Names (kind 28): of an account, who took one, which one a list means, and what
+// a dataset's publisher calls it.
+func listNames(a types.Account) string  { return "q/names/" + string(a[:]) }
+func listTakers(name string) string     { return "q/takers/" + name }
+func keyNameByID(id types.Hash) string  { return "q/name/" + string(id[:]) }
+func keyNamed(d types.DatasetID) string { return "q/named/" + string(d[:]) }

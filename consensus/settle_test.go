@@ -220,7 +220,7 @@ func TestST6(t *testing.T) {
 	for want, change := range map[string]func(*types.Plan){
 		"plan until epoch":  func(p *types.Plan) { p.Until = l.now() },
 		"at most 2920":      func(p *types.Plan) { p.Until = l.now() + 2921 },
-		"plan locks":        func(p *types.Plan) { p.Lock = coins },
+		"plan locks":        func(p *types.Plan) { p.Lock = 2 * coins },
 		"encoding 99":       func(p *types.Plan) { p.Encoding = 99 },
 		"lock of":           func(p *types.Plan) { p.MaxPrice = new(big.Int).Lsh(big.NewInt(1), 250) },
 		"plan for ranges 0": func(p *types.Plan) { p.Count = 4 },

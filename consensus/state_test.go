@@ -175,7 +175,7 @@ func TestS5(t *testing.T) {
 	for _, k := range []types.Kind{
 		types.KindWire, types.KindExit, types.KindVote, types.KindSlash, types.KindLitigate, types.KindJury, types.KindPrice,
 		types.KindReveal, types.KindPurge, types.KindAnchor, types.KindRelay, types.KindLabel, types.KindRotate, types.KindRules,
-		types.KindName, types.KindMember,
+		types.KindMember,
 	} {
 		l.refused(l.signBy(l.who[0], k, types.Marshal(wire(l.id(1), 5))), fmt.Sprintf("kind %d (%s) is not active", uint8(k), k))
 	}

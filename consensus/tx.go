@@ -48,6 +48,8 @@ func (s *state) rule(r *request, body types.Body) (effect, error) {
 		return s.deposit(r, b)
 	case *types.Lock:
 		return s.lock(r, b)
+	case *types.NameUpdate:
+		return s.name(r, b)
 	}
 	return nil, refuse("a %s transaction: not yet", r.Kind)
 }

@@ -188,9 +188,9 @@ func (r *Rules) EpochOf(h Height) Epoch {
 // Checkpoint is the last block of epoch e.
 func (r *Rules) Checkpoint(e Epoch) Height { return Height((uint64(e) + 1) * uint64(r.EpochBlocks)) }
 
-// simKinds are the kinds that a community may use today: 0 to 13 and 24.
+// simKinds are the kinds that a community may use today: 0 to 13, 24 and 28.
 var simKinds = KindSet(KindCoinbase, KindWire, KindMessage, KindRegister, KindPlan, KindEncoded, KindHosted, KindAttest,
-	KindBundle, KindDispute, KindDuty, KindLog, KindCollation, KindDeposit, KindLock)
+	KindBundle, KindDispute, KindDuty, KindLog, KindCollation, KindDeposit, KindLock, KindName)
 
 // SimMarket is the preset for tests and the demo: a market with blocks of one
 // second and epochs of eight.

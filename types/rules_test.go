@@ -223,7 +223,7 @@ func TestS5(t *testing.T) {
 	}
 	r := SimMarket()
 	for k := range Kind(64) {
-		active := k <= KindDeposit || k == KindLock
+		active := k <= KindDeposit || k == KindLock || k == KindName
 		if r.Active.Has(k) != active {
 			t.Errorf("kind %s is active in a sim market: %t", k, !active)
 		}

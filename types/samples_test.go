@@ -65,6 +65,7 @@ func testBodies() []struct {
 		{KindCollation, &Collation{Epoch: 7, Input: h("input"), Result: NodeCIDOf(h("result")), Rows: 12, Signers: signed}},
 		{KindDeposit, &Deposit{Role: RoleValidator, Amount: 1000 * Coin}},
 		{KindLock, &Lock{Epoch: 8, Amount: 3 * Coin}},
+		{KindName, &NameUpdate{Name: "Filme 1911", Dataset: h("dataset")}},
 	}
 }
 
@@ -144,6 +145,8 @@ func testRecords() []struct {
 		{"e/", &EpochRecord{Burning: 20, Seconds: 1_700_000_008, Beacon: h("beacon"), Storage: rules.StorageCost, Bandwidth: rules.BandwidthCost, Collation: &collation, Signed: 6000 * Coin, Due: 64, Buckets: 128}},
 		{"e//", &ClaimRecord{Log: *bodies[10].Body.(*LogCommitment), At: 66, Bundle: bodies[7].Body.(*BundlePost), Lost: true}},
 		{"m/", &LockRecord{Amount: 5 * Coin, Spent: 77}},
+		{"n/", &NameRecord{Owner: testAccount("alice"), Name: "Filme 1911", Since: 9, Version: 2, NameVersion: NameVersion{Dataset: h("dataset"), Height: 12, Time: 1_700_000_012_000}}},
+		{"n//", &NameVersion{Dataset: h("dataset"), Height: 12, Time: 1_700_000_012_000}},
 	}
 }
 
