@@ -25,6 +25,9 @@ const (
 	CallEpochShow       = "epoch/show"
 	CallEpochVerify     = "epoch/verify"
 	CallLog             = "log" // bytes
+	CallNameSet         = "name/set"
+	CallNameList        = "name/ls"
+	CallNameShow        = "name/show"
 )
 
 // None is a request or a result without content.
@@ -337,4 +340,33 @@ type EpochVerifyResult struct {
 type LogRequest struct {
 	Role  string  `json:"role"` // farmer, buyer, bandwidth, verdict
 	Epoch *uint64 `json:"epoch,omitempty"`
+}
+
+// NameRequest sets a name on the chain; an empty Ref gives it up.
+type NameRequest struct {
+	Name string `json:"name"`
+	Ref  string `json:"ref,omitempty"`
+}
+
+// NameQuery asks for names: all of an account (empty: of this node's), or the
+// versions of one reference.
+type NameQuery struct {
+	Account string `json:"account,omitempty"`
+	Ref     string `json:"ref,omitempty"`
+}
+
+// Name is a name on the chain.
+type Name struct {
+	Ref     string `json:"ref"` // staddle:COMMUNITY/ACCOUNT/NAME
+	Owner   string `json:"owner"`
+	Name    string `json:"name"`
+	Version uint64 `json:"version"`
+	Dataset string `json:"dataset,omitempty"` // empty: given up
+	Height  uint64 `json:"height"`
+	Time    uint64 `json:"time"`
+}
+
+// Names is a list of them; versions come newest first.
+type Names struct {
+	Names []Name `json:"names"`
 }

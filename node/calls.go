@@ -34,6 +34,9 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.Handle(s, api.CallEpochShow, n.showEpoch)
 	api.Handle(s, api.CallEpochVerify, n.verifyEpoch)
 	api.HandleBytes(s, api.CallLog, n.writeLog)
+	api.Handle(s, api.CallNameSet, n.setName)
+	api.Handle(s, api.CallNameList, n.listNames)
+	api.Handle(s, api.CallNameShow, n.showName)
 }
 
 func (n *Node) status(version string) (*api.Status, error) {

@@ -73,6 +73,7 @@ var reasons = []reason{
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
 	{library.ErrNotYet, "not_yet", exitUsage, "staddle help"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
+	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},
 	{errPartial, "partial", exitPartial, ""},
 	{fs.ErrNotExist, "not_found", exitNotFound, "check the spelling"},
