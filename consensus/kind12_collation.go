@@ -15,7 +15,8 @@ const (
 )
 
 // collate is the rule of kind 12: the result of an epoch, signed by more than
-// 2/3 of the deposits, within the bounds of ST9.1.
+// 2/3 of the deposits, within the bounds of ST9.1. It comes after the last block
+// for disputes of the epoch (ST1), so that none is won against what is credited.
 func (s *state) collate(b *types.Collation) (effect, error) {
 	rec, err := s.Epoch(b.Epoch)
 	if err != nil {
@@ -24,8 +25,8 @@ func (s *state) collate(b *types.Collation) (effect, error) {
 	switch {
 	case rec.Collation != nil:
 		return nil, refuse("epoch %d has a result", b.Epoch)
-	case rec.Beacon.IsZero() || s.head.Height <= s.Rules.BundlesDue(b.Epoch):
-		return nil, refuse("result of epoch %d in block %d: wanted after block %d", b.Epoch, s.head.Height, s.Rules.BundlesDue(b.Epoch))
+	case rec.Beacon.IsZero() || s.head.Height <= s.Rules.DisputesDue(b.Epoch):
+		return nil, refuse("result of epoch %d in block %d: wanted after block %d, when disputes are over", b.Epoch, s.head.Height, s.Rules.DisputesDue(b.Epoch))
 	case b.Epoch < s.g.Transfer:
 		return nil, refuse("epoch %d was given up or paid; the next is %d", b.Epoch, s.g.Transfer)
 	}

@@ -57,6 +57,11 @@ func (x *life) end() {
 	}
 	x.txs, x.ahead = nil, map[int]uint64{}
 	x.balanced()
+	for _, ev := range x.events { // ST1: what a result credits, no dispute takes away
+		if d, ok := ev.(types.Disputed); ok && x.epoch(d.Epoch).Collation != nil {
+			x.r.Fatalf("block %d: dispute of epoch %d, which has a result", x.height(), d.Epoch)
+		}
+	}
 }
 
 // people sends coins about: some of it cannot be.
@@ -213,7 +218,7 @@ func (x *life) settle() {
 			}
 		}
 		if !x.paid[e] && x.height() >= x.rules().BundlesDue(e) && x.likely(40) {
-			x.paid[e] = x.likely(90)
+			x.paid[e] = x.height() >= x.rules().DisputesDue(e) && x.likely(90)
 			x.send(x.n(5, 8, "validator"), types.KindCollation, x.outcome(e))
 		}
 	}

@@ -97,7 +97,7 @@ func (v *Validator) giveHaving(now *consensus.View, e types.Epoch, from types.Ac
 	if h.Logs, h.Statements, err = v.holding(now, e); err != nil {
 		return nil, err
 	}
-	s, err := v.signedResult(now, e)
+	s, err := v.signedResult(e)
 	if err != nil {
 		return nil, err
 	}
@@ -204,13 +204,6 @@ func (v *Validator) admit(ctx context.Context, now *consensus.View, from types.A
 	}
 	if !turn {
 		return fmt.Errorf("%w: account %s is not the proposer of epoch %d yet", ErrTooEarly, from.Short(), e)
-	}
-	waits, err := v.disputing(now, e)
-	if err != nil {
-		return err
-	}
-	if waits {
-		return fmt.Errorf("%w: a bundle of epoch %d is disputed", ErrTooEarly, e)
 	}
 	v.fetchMissing(ctx, now, e, from, in.Logs)
 	v.mu.Lock()
@@ -376,48 +369,19 @@ func (v *Validator) hasIndex(ctx context.Context, now *consensus.View, a *types.
 }
 
 // signedResult reads what was signed for an epoch; nil when there is nothing, or
-// it can count no more: its block is not on this fork, or a host has lost a
-// dispute since, so that the chain refuses what it says.
-func (v *Validator) signedResult(now *consensus.View, e types.Epoch) (*signedProposal, error) {
+// it can count no more: its block is not on this fork.
+func (v *Validator) signedResult(e types.Epoch) (*signedProposal, error) {
 	s := new(signedProposal)
 	there, err := v.load(epochKey(keyResult, e), s)
 	if err != nil || !there {
 		return nil, err
 	}
-	base, err := v.stateOf(&s.Proposal.Inputs)
-	if errors.Is(err, ErrFork) {
+	if _, err := v.stateOf(&s.Proposal.Inputs); errors.Is(err, ErrFork) {
 		return nil, nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return nil, err // it may bind: nothing else is signed meanwhile
 	}
-	dead, err := lostSince(base, now, e)
-	if err != nil || dead {
-		return nil, err
-	}
 	return s, nil
-}
-
-// lostSince reports whether a host's claim of the epoch was lost after base.
-func lostSince(base, now *consensus.View, e types.Epoch) (bool, error) {
-	hosts, err := base.Role(types.RoleHost)
-	if err != nil {
-		return false, err
-	}
-	for _, a := range hosts {
-		then, err := base.Claim(e, a)
-		if err != nil {
-			return false, err
-		}
-		claim, err := now.Claim(e, a)
-		if err != nil {
-			return false, err
-		}
-		if claim != nil && claim.Lost && (then == nil || !then.Lost) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // signResult signs one result for an epoch and writes that down first. Asked
@@ -425,7 +389,7 @@ func lostSince(base, now *consensus.View, e types.Epoch) (bool, error) {
 func (v *Validator) signResult(now *consensus.View, p *Proposal) (types.Signature, error) {
 	v.signing.Lock()
 	defer v.signing.Unlock()
-	old, err := v.signedResult(now, p.Inputs.Epoch)
+	old, err := v.signedResult(p.Inputs.Epoch)
 	if err != nil {
 		return types.Signature{}, err
 	}

@@ -84,7 +84,7 @@ func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 	if in.Height > now.Height() {
 		return nil, fmt.Errorf("%w: block %d, here is %d", ErrFork, in.Height, now.Height())
 	}
-	if first := now.Rules.BundlesDue(in.Epoch) + 1; in.Height < first {
+	if first := now.Rules.DisputesDue(in.Epoch); in.Height < first {
 		return nil, fmt.Errorf("%w: inputs at block %d, wanted from %d on", ErrTooEarly, in.Height, first)
 	}
 	base, err := now.At(in.Height)

@@ -94,6 +94,7 @@ const (
 	PhaseLogs     Phase = "logs"     // logs are committed
 	PhaseBeacon   Phase = "beacon"   // waits for its beacon
 	PhaseAudit    Phase = "audit"    // hosts show what they keep
+	PhaseDispute  Phase = "dispute"  // what they showed may be disputed
 	PhaseCollate  Phase = "collate"  // validators settle
 	PhaseSigned   Phase = "signed"   // more than 2/3 of the deposits signed a result; signed, not final
 	PhaseTransfer Phase = "transfer" // the result is being paid
@@ -176,6 +177,8 @@ func phase(now *consensus.View, g *types.Globals, rec *types.EpochRecord, e type
 		return PhaseBeacon
 	case h <= r.BundlesDue(e):
 		return PhaseAudit
+	case h < r.DisputesDue(e):
+		return PhaseDispute
 	}
 	return PhaseCollate
 }

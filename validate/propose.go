@@ -156,22 +156,17 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 	return &Proposal{Inputs: in}, nil
 }
 
-// cutOf is the state that an epoch's result is computed from: that of the block
-// after its bundles were due, so that proposers do not differ. When a host has
-// lost a dispute since, or an earlier epoch got its result and reserved locks,
-// it is the newest one.
+// cutOf is the state that an epoch's result is computed from: that of the last
+// block for its disputes, so that proposers do not differ. When an earlier epoch
+// got its result since and reserved locks, it is the newest one.
 func cutOf(now *consensus.View, e types.Epoch) (*consensus.View, error) {
-	h := now.Rules.BundlesDue(e) + 1
+	h := now.Rules.DisputesDue(e)
 	if now.Height() == h {
 		return now, nil
 	}
 	cut, err := now.At(h)
 	if err != nil {
 		return nil, err
-	}
-	lost, err := lostSince(cut, now, e)
-	if err != nil || lost {
-		return now, err
 	}
 	reserved, err := reservedSince(cut, now, e)
 	if err != nil || reserved {
@@ -230,7 +225,7 @@ func (v *Validator) holding(now *consensus.View, e types.Epoch) (logs []Used, ou
 // that with the most deposits behind it, if they are more than 1/3. Its logs are
 // fetched from who signed.
 func (v *Validator) signedBefore(ctx context.Context, now *consensus.View, e types.Epoch, c *council) (*Proposal, error) {
-	own, err := v.signedResult(now, e)
+	own, err := v.signedResult(e)
 	if err != nil {
 		return nil, err
 	}

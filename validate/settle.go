@@ -18,15 +18,15 @@ const DomPropose = "staddle/propose/1"
 const rankBlocks = 2
 
 // Proposers is the order in which the validators propose an epoch's result, by
-// the committee of the block after its bundles were due, weighed by deposits.
-// Number k may propose from block BundlesDue+2+2k on, as long as there is no
-// result. now is a state from that block on.
+// the committee of the last block for its disputes, weighed by deposits. Number k
+// may propose into block DisputesDue+1+2k or later, as long as there is no
+// result. now is a state of block DisputesDue or later.
 func Proposers(now *consensus.View, e types.Epoch) ([]types.Account, error) {
 	rec, err := now.Epoch(e)
 	if err != nil {
 		return nil, err
 	}
-	h := now.Rules.BundlesDue(e) + 1
+	h := now.Rules.DisputesDue(e)
 	if rec.Beacon.IsZero() || now.Height() < h {
 		return nil, fmt.Errorf("%w: epoch %d in block %d", ErrTooEarly, e, now.Height())
 	}
@@ -55,15 +55,15 @@ func mayPropose(now *consensus.View, e types.Epoch, a types.Account) (bool, erro
 		return false, err
 	}
 	rank := slices.Index(list, a)
-	return rank >= 0 && now.Height()+1 >= now.Rules.BundlesDue(e)+2+types.Height(rankBlocks*rank), nil
+	return rank >= 0 && now.Height() >= now.Rules.DisputesDue(e)+types.Height(rankBlocks*rank), nil
 }
 
 // inTurn reports whether an epoch's result may be decided: it has none, its
-// bundles are in, and no earlier epoch still waits inside its own time (ST1), so
+// bundles and disputes are in, and no earlier epoch still waits inside its own time (ST1), so
 // that nobody's locks are counted twice.
 func inTurn(now *consensus.View, e types.Epoch) (bool, error) {
 	g, err := now.Globals()
-	if err != nil || e < g.Transfer || now.Height() <= now.Rules.BundlesDue(e) {
+	if err != nil || e < g.Transfer || now.Height() < now.Rules.DisputesDue(e) {
 		return false, err
 	}
 	for x := g.Transfer; x <= e; x++ {
@@ -115,10 +115,6 @@ func (v *Validator) settleEpoch(ctx context.Context, now *consensus.View, e type
 	}
 	mine, err := mayPropose(now, e, v.me)
 	if err != nil || !mine {
-		return err
-	}
-	waits, err := v.disputing(now, e)
-	if err != nil || waits {
 		return err
 	}
 	return v.propose(ctx, now, e)
