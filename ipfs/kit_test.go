@@ -220,9 +220,15 @@ func readFile(t testing.TB, name string) []byte {
 // shardData is the UnixFS message of a HAMT shard in which all places are taken.
 func shardData(t testing.TB) []byte {
 	t.Helper()
-	b, err := unixfs.HAMTShardData(bytes.Repeat([]byte{0xff}, 32), 256, multihash.MURMUR3X64_64)
+	b, err := shardDataOf(256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
+
+func shardDataOf(width uint64) ([]byte, error) {
+	return unixfs.HAMTShardData(bytes.Repeat([]byte{0xff}, 32), width, multihash.MURMUR3X64_64)
+}
+
+func appendVarint(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
