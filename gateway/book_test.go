@@ -13,10 +13,10 @@ import (
 
 var _ Logs = (*logbook.Logbook)(nil)
 
-// traffic is a fixed list of receipts.
-type traffic []logbook.Evidence
+// traffic is receipts by epoch.
+type traffic map[types.Epoch][]logbook.Evidence
 
-func (r traffic) Traffic(types.Epoch) ([]logbook.Evidence, error) { return r, nil }
+func (r traffic) Traffic(e types.Epoch) ([]logbook.Evidence, error) { return r[e], nil }
 
 // noIndex holds no dataset.
 type noIndex struct{}
@@ -31,9 +31,10 @@ func TestLogbookBehindTheGateway(t *testing.T) {
 	s := newTown(t, nil)
 	receipt := []byte("receipt")
 	proof := lines.Traffic{Payee: chaintest.Account(owner), Payer: chaintest.Account(second), Units: 5, Receipt: types.Digest(types.RawCID(receipt))}
+	e := s.View().Epochal()
 	book, err := logbook.Open(logbook.Config{
 		Dir: t.TempDir(), Account: chaintest.Account(owner), Device: device(owner).ID(), Chain: s.Node(owner),
-		Index: noIndex{}, Traffic: traffic{{Traffic: proof, Receipt: receipt}}, Report: t.Logf,
+		Index: noIndex{}, Traffic: traffic{e: {{Traffic: proof, Receipt: receipt}}}, Report: t.Logf,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,6 @@ func TestLogbookBehindTheGateway(t *testing.T) {
 	cfg.Logs = book
 	s.gate = New(cfg)
 	s.addr = serve(t, s.gate)
-	e := s.View().Epochal()
 	s.MineTo(s.Rules().Checkpoint(e) + 1)
 	if err := book.Step(t.Context()); err != nil {
 		t.Fatal(err)
