@@ -24,6 +24,9 @@ func keyClaim(e types.Epoch, a types.Account) string {
 	return keyEpoch(e) + "/" + string(a[:])
 }
 
+// keyLate is there as soon as somebody committed logs of the epoch late.
+func keyLate(e types.Epoch) string { return keyEpoch(e) + "/late" }
+
 func keyLock(a types.Account, e types.Epoch) string {
 	return "m/" + string(a[:]) + "/" + string(types.Be64(uint64(e)))
 }
@@ -60,6 +63,9 @@ const (
 func listLocks(e types.Epoch) string { return "q/locks/" + string(types.Be64(uint64(e))) }
 
 func listSigners(e types.Epoch) string { return "q/signers/" + string(types.Be64(uint64(e))) }
+
+// listLateSigners has who signed the result of an epoch's late logs.
+func listLateSigners(e types.Epoch) string { return listSigners(e) + "/late" }
 
 // Names (kind 28): of an account, who took one, which one a list means, and what
 // a dataset's publisher calls it.

@@ -111,10 +111,14 @@ func TestST1(t *testing.T) {
 			t.Fatalf("logs are due in block %d", l.rules().LogsDue(e))
 		}
 		l.do(1, types.KindLog, c)
-		l.refuse(2, types.KindLog, c, "wanted from")
+		l.refuse(2, types.KindLog, c, "receipts and no claim") // late from here on
 		c.Epoch++
 		l.refuse(2, types.KindLog, c, "wanted from")
 	})
+	t.Run("late logs", lateLogs)
+	t.Run("late logs' result", lateResult)
+	t.Run("late logs are waited for", lateWait)
+	t.Run("lock pays downloads alone", lockForDownloads)
 	t.Run("beacon", func(t *testing.T) {
 		l := town(t)
 		e := l.now()

@@ -71,6 +71,8 @@ func recordOf(key string) (string, canonical) {
 		return "e/", new(types.EpochRecord)
 	case strings.HasPrefix(key, "e/") && n == 2+8+1+32:
 		return "e//", new(types.ClaimRecord)
+	case strings.HasPrefix(key, "e/") && n == 2+8+5 && key[10:] == "/late":
+		return "e//late", new(types.EpochRecord)
 	case strings.HasPrefix(key, "m/") && n == 2+32+1+8:
 		return "m/", new(types.LockRecord)
 	}

@@ -398,7 +398,7 @@ func TestOneResult(t *testing.T) {
 		t.Errorf("first result after a restart: %v", err)
 	}
 	s.Reorg(int(s.View().Height()-s.Rules().BundlesDue(e)) + 1)
-	if old, err := again.signedResult(e); err != nil || old != nil {
+	if old, err := again.signedResult(round{epoch: e}); err != nil || old != nil {
 		t.Errorf("a result of another fork still binds: %v", err)
 	}
 }
