@@ -24,15 +24,15 @@ func (s stream) Open(name string) (fs.File, error) {
 func TestRecipes(t *testing.T) {
 	film := noise("film", 600<<10)
 	known := map[types.Hash]Recipe{
-		types.Digest(types.RawCID(film[:256<<10])):        {"film", 0, 256 << 10},
-		types.Digest(types.RawCID(film[256<<10:512<<10])): {"film", 256 << 10, 256 << 10},
-		types.Digest(types.RawCID(film[512<<10:])):        {"film", 512 << 10, 88 << 10},
-		types.Digest(types.RawCID(nil)):                   {"empty", 0, 0},
-		types.Digest(types.RawCID([]byte("gone"))):        {"gone", 0, 4},
-		types.Digest(types.RawCID([]byte("past"))):        {"film", 600<<10 - 2, 4},
-		types.Digest(types.RawCID([]byte("other"))):       {"film", 9, 5},
-		types.Digest(types.RawCID([]byte("out"))):         {"../film", 0, 3},
-		types.Digest(types.RawCID([]byte("big"))):         {"film", 0, 1 << 30},
+		types.Digest(types.RawCID(film[:256<<10])):          {"film", 0, 256 << 10},
+		types.Digest(types.RawCID(film[256<<10 : 512<<10])): {"film", 256 << 10, 256 << 10},
+		types.Digest(types.RawCID(film[512<<10:])):          {"film", 512 << 10, 88 << 10},
+		types.Digest(types.RawCID(nil)):                     {"empty", 0, 0},
+		types.Digest(types.RawCID([]byte("gone"))):          {"gone", 0, 4},
+		types.Digest(types.RawCID([]byte("past"))):          {"film", 600<<10 - 2, 4},
+		types.Digest(types.RawCID([]byte("other"))):         {"film", 9, 5},
+		types.Digest(types.RawCID([]byte("out"))):           {"../film", 0, 3},
+		types.Digest(types.RawCID([]byte("big"))):           {"film", 0, 1 << 30},
 	}
 	broken := errors.New("index broken")
 	find := func(_ context.Context, d types.Hash) (Recipe, bool, error) {
