@@ -1,7 +1,9 @@
 package ipfs
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -47,7 +49,17 @@ func OpenBitswap(h host.Host, b Blocks) *Bitswap {
 		b = several(nil)
 	}
 	ctx := context.Background() // Close ends it
-	return &Bitswap{h, bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, shop{b}, options...)}
+	return &Bitswap{h, bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, counter{shop{b}}, options...)}
+}
+
+// counter is a shop whose smallest block has one byte: the library announces a
+// block of none and never sends it. Sizes only plan messages there.
+type counter struct{ shop }
+
+// GetSize implements blockstore.Blockstore.
+func (s counter) GetSize(ctx context.Context, c cid.Cid) (int, error) {
+	n, err := s.shop.GetSize(ctx, c)
+	return max(n, 1), err
 }
 
 // Close ends serving and fetching. The host stays open.
@@ -66,9 +78,9 @@ func (b *Bitswap) Fetch(ctx context.Context, c cid.Cid, from []peer.AddrInfo) ([
 	var block []byte
 	get, err := b.source(ctx, from)
 	if err == nil {
-		err = get(ctx, []cid.Cid{c}, func(_ cid.Cid, bytes []byte) error {
-			block = bytes
-			return Check(c, bytes)
+		err = get(ctx, []cid.Cid{c}, func(_ cid.Cid, got []byte) error {
+			block = got
+			return Check(c, got)
 		})
 	}
 	if err != nil {
@@ -102,11 +114,19 @@ func (b *Bitswap) source(ctx context.Context, from []peer.AddrInfo) (source, err
 	return func(ctx context.Context, want []cid.Cid, got func(cid.Cid, []byte) error) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		blocks, err := b.b.NewSession(ctx).GetBlocks(ctx, want)
+		rest := make([]cid.Cid, 0, len(want))
+		for _, c := range want {
+			if !isEmpty(c) {
+				rest = append(rest, c)
+			} else if err := got(c, nil); err != nil {
+				return err
+			}
+		}
+		blocks, err := b.b.NewSession(ctx).GetBlocks(ctx, rest)
 		if err != nil {
 			return err
 		}
-		left := len(want)
+		left := len(rest)
 		for block := range blocks {
 			if err := got(block.Cid(), block.RawData()); err != nil {
 				return err
@@ -122,6 +142,12 @@ func (b *Bitswap) source(ctx context.Context, from []peer.AddrInfo) (source, err
 		return nil
 	}, nil
 }
+
+// emptyDigest is the hash of no bytes. Peers that serve with the same library
+// never send that block, and nobody needs to be asked for it.
+var emptyDigest = sha256.Sum256(nil)
+
+func isEmpty(c cid.Cid) bool { return bytes.Equal(digest(c), emptyDigest[:]) }
 
 // connect reaches the peers; one that answers is enough.
 func connect(ctx context.Context, h host.Host, peers []peer.AddrInfo) error {

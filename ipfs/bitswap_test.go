@@ -62,6 +62,12 @@ func TestBitswapFetch(t *testing.T) {
 	if err != nil || done.Blocks != len(s.blocks) || !slices.Equal(back.hashes(), s.hashes()) {
 		t.Fatalf("%+v, %v", done, err)
 	}
+	if b, err := client.b.GetBlock(ctx, s.raw(nil)); err != nil || len(b.RawData()) > 0 {
+		t.Errorf("empty block over the wire: %v, %v", b, err)
+	}
+	if b, err := swap(t, nil).Fetch(ctx, types.RawCID(nil), nil); err != nil || len(b) > 0 {
+		t.Errorf("empty block: %q, %v", b, err)
+	}
 	inline, err := client.Fetch(ctx, hashed(t, multihash.IDENTITY, []byte("inline")), nil)
 	if err != nil || string(inline) != "inline" {
 		t.Errorf("%q, %v", inline, err)

@@ -77,7 +77,6 @@ func Gateway(b Blocks, o GatewayOptions) (http.Handler, error) {
 	back := &backend{BlocksBackend: inner, blocks: b}
 	config := gateway.Config{
 		DeserializedResponses: true,
-		AllowCodecConversion:  true,
 		DisableHTMLErrors:     true,
 		NoDNSLink:             true,
 		MaxRequestDuration:    o.Longest,

@@ -332,9 +332,20 @@ func TestGatewayFormats(t *testing.T) {
 	}
 	g := open(t, s, GatewayOptions{})
 	base := "/ipfs/" + c.String()
-	json := ask(t, g, http.MethodGet, base+"?format=dag-json")
-	if want := fmt.Sprintf(`{"a":1,"b":{"/":%q}}`, root.String()); json.code != 200 || string(json.body) != want {
-		t.Errorf("dag-json: %d %s, want %s", json.code, json.body, want)
+	if json := ask(t, g, http.MethodGet, base+"?format=dag-json"); json.code != http.StatusNotAcceptable {
+		t.Errorf("dag-cbor as dag-json: %d %.100s", json.code, json.body)
+	}
+	text := fmt.Appendf(nil, `{"a":1,"b":{"/":%q}}`, root.String())
+	d := cid.NewCidV1(cid.DagJSON, types.RawCID(text).Hash())
+	if err := s.Put(t.Context(), d, text); err != nil {
+		t.Fatal(err)
+	}
+	if json := ask(t, g, http.MethodGet, "/ipfs/"+d.String()+"?format=dag-json"); json.code != 200 || !bytes.Equal(json.body, text) {
+		t.Errorf("dag-json: %d %s, want %s", json.code, json.body, text)
+	}
+	page := ask(t, g, http.MethodGet, base+"/", "Accept: text/html")
+	if page.code != 200 || !bytes.Contains(page.body, []byte("/ipfs/"+root.String())) {
+		t.Errorf("a record as a page: %d %.200s", page.code, page.body)
 	}
 	if cbor := ask(t, g, http.MethodGet, base, "Accept: application/vnd.ipld.dag-cbor"); cbor.code != 200 || !bytes.Equal(cbor.body, record) {
 		t.Errorf("dag-cbor: %d %x", cbor.code, cbor.body)
