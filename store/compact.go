@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func (c *compactor) start() {
 			case <-c.quit:
 				return
 			case <-c.woke:
-				if err := c.run(mostlyDead); err != nil {
+				if err := c.run(context.Background(), mostlyDead); err != nil {
 					c.note(fmt.Errorf("compaction: %w", err))
 				}
 			}
@@ -77,14 +78,14 @@ func (s *Store) Compact() error {
 		return err
 	}
 	defer s.gate.leave()
-	return s.records.clean.run(anyDead)
+	return s.records.clean.run(context.Background(), anyDead)
 }
 
-// run compacts, the deadest first, until no segment is worth it.
-func (c *compactor) run(worth policy) error {
+// run compacts, the deadest first, until no segment is worth it or ctx ends.
+func (c *compactor) run(ctx context.Context, worth policy) error {
 	c.work.Lock()
 	defer c.work.Unlock()
-	for !c.stopping() {
+	for !c.stopping() && ctx.Err() == nil {
 		s, err := c.pick(worth)
 		if err != nil || s == nil {
 			return err
@@ -97,15 +98,15 @@ func (c *compactor) run(worth policy) error {
 }
 
 // relieve compacts in the foreground when the files have outgrown the quota by
-// two segments.
+// two segments, not counting the headers of what lives.
 func (r *records) relieve() error {
 	r.mu.Lock()
-	over := r.quota > 0 && r.disk > max(r.quota, r.live)+2*r.opt.SegmentSize
+	over := r.quota > 0 && r.disk-r.heads() > max(r.quota, r.live)+2*r.opt.SegmentSize
 	r.mu.Unlock()
 	if !over {
 		return nil
 	}
-	return r.clean.run(anyDead)
+	return r.clean.run(context.Background(), anyDead)
 }
 
 // pick chooses a segment and, when it is the active one, seals it.
@@ -180,6 +181,9 @@ func (c *compactor) move(s *segment) (clean bool, err error) {
 			return false, nil
 		}
 		lives, err := c.moveRecord(s, rec)
+		if err == nil && c.r.full() {
+			err = c.r.syncAll()
+		}
 		if err != nil {
 			return false, err
 		}
@@ -239,6 +243,7 @@ func (c *compactor) retire(s *segment) error {
 	r.mu.Lock()
 	r.disk -= s.end
 	r.files--
+	r.deleted++
 	err = r.index.set(segmentKey(s.number), nil)
 	r.mu.Unlock()
 	return errors.Join(err, r.segs.remove(s))

@@ -21,6 +21,7 @@ type index struct {
 	rows  map[string]change // not yet committed
 	batch *pebble.Batch     // the same changes in order; nil when there are none
 	gen   uint64
+	moved [256]uint32 // counts changes of index rows, by the first byte of their keys
 }
 
 type change struct {
@@ -40,6 +41,26 @@ func (x *index) get(key []byte) ([]byte, error) {
 	return lookup(x.db, key)
 }
 
+// likelyNew reads the row of a record that is most likely not held. Unlike get it
+// asks the filters of the lowest level, too, which spares the reading of a block.
+func (x *index) likelyNew(i id) (e entry, ok bool, err error) {
+	key := i.row()
+	x.mu.RLock()
+	c, pending := x.rows[string(key)]
+	x.mu.RUnlock()
+	if pending {
+		return i.parse(c.value)
+	}
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: append(key[:len(key):len(key)], 0), UseL6Filters: true})
+	if err != nil {
+		return entry{}, false, fmt.Errorf("read the index: %w", err)
+	}
+	if it.SeekPrefixGE(key) {
+		e, ok, err = i.parse(it.Value())
+	}
+	return e, ok, errors.Join(err, it.Error(), it.Close())
+}
+
 // set changes a row; a nil value deletes it.
 func (x *index) set(key, value []byte) error {
 	x.mu.Lock()
@@ -51,7 +72,24 @@ func (x *index) set(key, value []byte) error {
 		return fmt.Errorf("change the index: %w", err)
 	}
 	x.rows[string(key)] = change{value, x.gen}
+	if key[0] == prefixIndex {
+		x.moved[key[2]]++
+	}
 	return nil
+}
+
+// version changes whenever the row of i does.
+func (x *index) version(i id) uint32 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.moved[i.key[0]]
+}
+
+// waiting is the number of rows in memory, not yet committed.
+func (x *index) waiting() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.rows)
 }
 
 // take hands out the changes so far for a commit; nil when there are none.
@@ -153,8 +191,16 @@ func parseEntry(b []byte) (entry, error) {
 // entry reads the row of a record; false when there is none.
 func (x *index) entry(i id) (entry, bool, error) {
 	b, err := x.get(i.row())
-	if err != nil || b == nil {
+	if err != nil {
 		return entry{}, false, err
+	}
+	return i.parse(b)
+}
+
+// parse reads a row of i; nil is none.
+func (i id) parse(b []byte) (entry, bool, error) {
+	if b == nil {
+		return entry{}, false, nil
 	}
 	e, err := parseEntry(b)
 	if err != nil {

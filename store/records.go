@@ -13,8 +13,12 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-// lazyBytes of records may wait for a sync; more makes PutLazy sync by itself.
-const lazyBytes = 16 << 20
+// lazyBytes of records and lazyRows of the index may wait for a sync; more makes
+// PutLazy and compaction sync by themselves.
+const (
+	lazyBytes = 16 << 20
+	lazyRows  = 16 << 10
+)
 
 // records keeps payloads by id in segments, with owners, a quota and an index.
 //
@@ -34,13 +38,15 @@ type records struct {
 	dirty    map[*segment]bool // changed since the last flush, each in use; true: written to
 	next     uint32            // number of the next segment
 	quota    int64
-	reserved int64 // granted and not yet used
-	live     int64 // bytes of payload with references
-	count    int64 // of records with references
-	disk     int64 // bytes of all segments
-	files    int   // segments
-	lazy     int64 // bytes appended since the last flush
-	broken   error // a sync failed: nobody knows what is on disk
+	grants   map[owner]int // open reservations
+	reserved int64         // granted and not yet used
+	live     int64         // bytes of payload with references
+	count    int64         // of records with references
+	disk     int64         // bytes of all segments
+	files    int           // segments
+	deleted  int           // segments, since the start
+	lazy     int64         // bytes appended since the last flush
+	broken   error         // a sync failed: nobody knows what is on disk
 }
 
 // Usage is what the store holds, in bytes.
@@ -63,12 +69,24 @@ func (s *Store) Usage() (Usage, error) {
 	r := s.records
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	heads := int64(r.files)*segmentHeader + r.count*recordHeader
 	return Usage{
 		Quota: r.quota, Reserved: r.reserved, Live: r.live, Count: r.count,
-		Disk: r.disk, Dead: r.disk - heads - r.live, Segments: r.files,
+		Disk: r.disk, Dead: r.disk - r.heads() - r.live, Segments: r.files,
 	}, nil
 }
+
+// IndexBytes is the length of the files of the key-value store, with blocks,
+// tables, index and journal. They do not count against the quota.
+func (s *Store) IndexBytes() (int64, error) {
+	if err := s.gate.enter(); err != nil {
+		return 0, err
+	}
+	defer s.gate.leave()
+	return int64(s.db.Metrics().DiskSpaceUsage()), nil
+}
+
+// heads are the bytes of the headers of segments and of records that live.
+func (r *records) heads() int64 { return int64(r.files)*segmentHeader + r.count*recordHeader }
 
 // SetQuota changes the quota; what is held or reserved above it stays.
 func (s *Store) SetQuota(quota int64) error {
@@ -103,38 +121,44 @@ func (r *records) read(i id, off, n int64) ([]byte, error) {
 
 // payload gives a whole payload after checking it, if somebody owns it.
 func (r *records) payload(i id) ([]byte, error) {
-	_, ok, err := r.held(i)
-	if err == nil && !ok {
-		err = ErrAbsent
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r.stored(i)
+	var out []byte
+	err := r.visit(i, func(e entry, s *segment) (err error) {
+		if e.refs == 0 {
+			return ErrAbsent
+		}
+		out, err = r.load(i, e, s)
+		return err
+	})
+	return out, err
 }
 
 // stored gives a whole payload after checking it, owned or not.
 func (r *records) stored(i id) ([]byte, error) {
 	var out []byte
-	err := r.visit(i, func(e entry, s *segment) error {
-		b := make([]byte, e.size())
-		if err := readFull(s.file, b, e.off); err != nil {
-			return r.corrupt(i, e.place, err)
-		}
-		h, err := parseHeader(b)
-		if err == nil && (h.kind != i.kind || h.key != i.key || h.n != e.n) {
-			err = fmt.Errorf("another record stands here: %s %s of %d bytes", kindName(h.kind), h.key.Short(), h.n)
-		}
-		if err == nil {
-			err = h.checkPayload(b[recordHeader:])
-		}
-		if err != nil {
-			return r.corrupt(i, e.place, err)
-		}
-		out = b[recordHeader:]
-		return nil
+	err := r.visit(i, func(e entry, s *segment) (err error) {
+		out, err = r.load(i, e, s)
+		return err
 	})
 	return out, err
+}
+
+// load reads and checks the record at an entry.
+func (r *records) load(i id, e entry, s *segment) ([]byte, error) {
+	b := make([]byte, e.size())
+	if err := readFull(s.file, b, e.off); err != nil {
+		return nil, r.corrupt(i, e.place, err)
+	}
+	h, err := parseHeader(b)
+	if err == nil && (h.kind != i.kind || h.key != i.key || h.n != e.n) {
+		err = fmt.Errorf("another record stands here: %s %s of %d bytes", kindName(h.kind), h.key.Short(), h.n)
+	}
+	if err == nil {
+		err = h.checkPayload(b[recordHeader:])
+	}
+	if err != nil {
+		return nil, r.corrupt(i, e.place, err)
+	}
+	return b[recordHeader:], nil
 }
 
 func (r *records) corrupt(i id, p place, err error) error {
@@ -197,9 +221,11 @@ func (r *records) put(g *grant, i id, payload []byte) error {
 	if err := r.writable(); err != nil {
 		return err
 	}
-	owned, err := r.index.get(g.owner.row(i.key))
-	if err != nil || (owned != nil && same) {
-		return err
+	var owned []byte // what nobody owns needs no look-up
+	if old.refs > 0 {
+		if owned, err = r.index.get(g.owner.row(i.key)); err != nil || (owned != nil && same) {
+			return err
+		}
 	}
 	if err := r.charge(g, old, same, h.n); err != nil {
 		return err
@@ -218,8 +244,9 @@ func (r *records) put(g *grant, i id, payload []byte) error {
 // so putting it again heals it. On an error r.mu is free.
 func (r *records) lockUnchanged(i id, payload []byte) (old entry, held, same bool, err error) {
 	for {
-		seen, found, err := r.index.entry(i)
-		if err != nil && !errors.Is(err, ErrCorrupt) {
+		version := r.index.version(i)
+		seen, found, err := r.index.likelyNew(i)
+		if err != nil {
 			return entry{}, false, false, err
 		}
 		same := false
@@ -228,14 +255,10 @@ func (r *records) lockUnchanged(i id, payload []byte) (old entry, held, same boo
 			same = err == nil && bytes.Equal(stored, payload)
 		}
 		r.mu.Lock()
-		now, held, err := r.index.entry(i)
-		if err == nil && held == found && now.place == seen.place {
-			return now, held, same, nil
+		if r.index.version(i) == version {
+			return seen, found, same, nil
 		}
 		r.mu.Unlock()
-		if err != nil {
-			return entry{}, false, false, err
-		}
 	}
 }
 
@@ -332,11 +355,7 @@ func (r *records) refer(g *grant, i id) error {
 	if err := r.index.set(i.row(), e.encode()); err != nil {
 		return err
 	}
-	if err := r.index.set(g.owner.row(i.key), []byte{}); err != nil {
-		return err
-	}
-	g.made = append(g.made, i.key)
-	return nil
+	return r.index.set(g.owner.row(i.key), g.token[:])
 }
 
 // drop takes o's reference to a record away; the caller holds r.mu.

@@ -14,7 +14,7 @@ func openRecords(s *Store, room *diskRoom) (*records, error) {
 	r := &records{
 		fs: s.opt.fs, dir: dir, opt: s.opt, room: room, index: newIndex(s.db), quota: s.opt.Quota,
 		segs:  &segments{fs: s.opt.fs, dir: dir, max: s.opt.OpenSegments, all: map[uint32]*segment{}},
-		dirty: map[*segment]bool{}, next: 1,
+		dirty: map[*segment]bool{}, next: 1, grants: map[owner]int{},
 	}
 	r.clean = newCompactor(r, s.note)
 	if err := r.recover(); err != nil {

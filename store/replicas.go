@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/bits"
 
@@ -212,22 +211,10 @@ func (p *Replicas) Lots(fn func(types.LotID) error) error {
 		return err
 	}
 	defer p.s.gate.leave()
-	prefix := []byte{prefixOwned, kindReplica, types.HashSize}
-	from := prefix
-	for {
-		var lot types.LotID
-		err := scan(p.s.db, prefix, from, func(k, _ []byte) error {
-			lot = types.LotID(k[len(prefix):])
-			return errEnough
-		})
-		if !errors.Is(err, errEnough) {
-			return err
+	return p.s.records.owners(kindReplica, func(o owner) error {
+		if len(o.name) != types.HashSize {
+			return &CorruptError{What: "index", Reason: fmt.Sprintf("lot of %d bytes", len(o.name))}
 		}
-		if err := fn(lot); err != nil {
-			return err
-		}
-		if from = after(lotOwner(lot).prefix()); from == nil {
-			return nil
-		}
-	}
+		return fn(types.LotID([]byte(o.name)))
+	})
 }

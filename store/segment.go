@@ -101,13 +101,13 @@ func (g *segments) closeFile(s *segment) error {
 // remove deletes the file; readers that have it open go on.
 func (g *segments) remove(s *segment) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	s.gone = true
 	delete(g.all, s.number)
 	var err error
 	if s.users == 0 {
 		err = g.closeFile(s)
 	}
+	g.mu.Unlock() // a large file takes its time to go: readers need not wait
 	return errors.Join(err, g.fs.Remove(g.path(s.number)))
 }
 
