@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,9 @@ func known(names ...string) Keep {
 func onDisk(t testing.TB, dir string) (sum int64) {
 	t.Helper()
 	err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // compacted meanwhile
+		}
 		if err == nil && info.Mode().IsRegular() {
 			sum += info.Size()
 		}
@@ -144,6 +148,12 @@ func (c *stepper) MaybeError(op errorfs.Op) error {
 		c.left = c.disk.CrashClone(vfs.CrashCloneCfg{})
 	}
 	return nil
+}
+
+func (c *stepper) copied() *vfs.MemFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left
 }
 
 func (c *stepper) arm(at int) {

@@ -118,7 +118,7 @@ func (c *compactor) pick(worth policy) (*segment, error) {
 	}
 	var ripe []*segment
 	for _, s := range c.r.segs.list() {
-		if (!s.stuck || s.live == 0) && worth(s, s == c.r.active) {
+		if (!s.stuck || s.live == 0) && s.disk.down.Load() == nil && worth(s, s == c.r.active) {
 			ripe = append(ripe, s)
 		}
 	}

@@ -278,7 +278,7 @@ func segmentOf(t testing.TB, s *Store, h types.Hash) (string, place) {
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	return s.records.segs.path(e.segment), e.place
+	return s.records.segs.get(e.segment).disk.shelf.(*folder).path(e.segment), e.place
 }
 
 // TestTornTail cuts the last segment at every kind of place behind what is

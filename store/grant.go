@@ -46,8 +46,7 @@ func (s *Store) reserve(o owner, n int64) (*grant, error) {
 	if free := r.quota - r.live - r.reserved; r.quota > 0 && n > free {
 		return nil, &QuotaError{Owner: o.name, Want: n, Free: max(free, 0), Quota: r.quota}
 	}
-	need := r.room.margin + uint64(r.reserved) + uint64(n)
-	if err := r.room.check(fmt.Sprintf("reserving %d bytes", n), need); err != nil {
+	if err := r.hasRoom(n); err != nil {
 		return nil, err
 	}
 	r.reserved += n

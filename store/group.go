@@ -100,7 +100,7 @@ func (r *records) takeChanges() (dirty map[*segment]bool, b *pebble.Batch, gen u
 func (r *records) land(dirty map[*segment]bool, b *pebble.Batch) (err error) {
 	for s, written := range dirty {
 		if written {
-			err = errors.Join(err, s.file.SyncData())
+			err = errors.Join(err, s.disk.judge(s.file.SyncData()))
 		}
 		err = errors.Join(err, r.segs.release(s))
 	}

@@ -161,11 +161,15 @@ type place struct {
 
 func (p place) size() int64 { return recordHeader + int64(p.n) }
 
-// entry is an index row. Without references a record is free to vanish.
+// entry is an index row. Without references a record is free to vanish. One that
+// has references and an empty place was lost: it counts as missing until it is
+// put again, and its owners stay.
 type entry struct {
 	place
 	refs uint32
 }
+
+func (e entry) lost() bool { return e.place == place{} }
 
 const entrySize = 20
 
@@ -182,6 +186,9 @@ func parseEntry(b []byte) (entry, error) {
 	}
 	off := binary.BigEndian.Uint64(b[4:])
 	e := entry{place{binary.BigEndian.Uint32(b), int64(off), binary.BigEndian.Uint32(b[12:])}, binary.BigEndian.Uint32(b[16:])}
+	if e.lost() && e.refs > 0 {
+		return e, nil
+	}
 	if off < segmentHeader || off > 1<<48 || e.n == 0 || e.n > MaxPayload {
 		return entry{}, fmt.Errorf("index row points to %d bytes at %d", e.n, off)
 	}
@@ -215,9 +222,10 @@ type segmentRow struct {
 	live  int64 // bytes of records with references, headers included
 	count int64 // of those records
 	dead  bool  // compacted; the file only waits for its deletion
+	disk  uint32
 }
 
-const segmentRowSize = 25
+const segmentRowSize = 25 // and 4 more when it is not on disk 0
 
 func segmentKey(number uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixSegment}, number)
@@ -228,21 +236,30 @@ func (s segmentRow) encode() []byte {
 	for _, n := range []int64{s.end, s.live, s.count} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
+	b = append(b, 0)
 	if s.dead {
-		return append(b, 1)
+		b[24] = 1
 	}
-	return append(b, 0)
+	if s.disk > 0 {
+		b = binary.BigEndian.AppendUint32(b, s.disk)
+	}
+	return b
 }
 
 func parseSegmentRow(b []byte) (segmentRow, error) {
-	if len(b) != segmentRowSize || b[24] > 1 {
-		return segmentRow{}, fmt.Errorf("segment row of %d bytes, want %d", len(b), segmentRowSize)
+	if len(b) != segmentRowSize && len(b) != segmentRowSize+4 || b[24] > 1 {
+		return segmentRow{}, fmt.Errorf("segment row of %d bytes, want %d or %d", len(b), segmentRowSize, segmentRowSize+4)
 	}
 	var n [3]int64
 	for i := range n {
 		n[i] = int64(binary.BigEndian.Uint64(b[8*i:]))
 	}
 	s := segmentRow{end: n[0], live: n[1], count: n[2], dead: b[24] == 1}
+	if len(b) > segmentRowSize {
+		if s.disk = binary.BigEndian.Uint32(b[segmentRowSize:]); s.disk == 0 {
+			return segmentRow{}, errors.New("segment row names disk 0")
+		}
+	}
 	if s.end < 0 || s.live < 0 || s.count < 0 || s.live > s.end || s.count*recordHeader > s.live {
 		return segmentRow{}, errors.New("segment row contradicts itself")
 	}

@@ -25,15 +25,17 @@ const (
 // Order of locks: grant.mu, then mu, then those of index and segments.
 type records struct {
 	fs    vfs.FS
-	dir   string // of the segments
+	root  string // of the store
 	opt   Options
-	room  *diskRoom
+	room  *diskRoom // of the key-value store
 	index *index
 	segs  *segments
 	sync  group
 	clean *compactor
 
 	mu       sync.Mutex
+	disks    []*disk           // the first is the directory of the store
+	format   int               // of the format file
 	active   *segment          // appended to; nil: the next append makes one
 	dirty    map[*segment]bool // changed since the last flush, each in use; true: written to
 	next     uint32            // number of the next segment
@@ -114,9 +116,21 @@ func (r *records) read(i id, off, n int64) ([]byte, error) {
 			return fmt.Errorf("read bytes %d to %d of a %s of %d", off, off+n, kindName(i.kind), e.n)
 		}
 		out = make([]byte, n)
-		return readFull(s.file, out, e.off+recordHeader+off)
+		if err := readFull(s.file, out, e.off+recordHeader+off); err != nil {
+			return r.unreadable(i, e.place, s, err)
+		}
+		return nil
 	})
 	return out, err
+}
+
+// unreadable is the error of a record that could not be read: its disk is gone,
+// or it is damaged.
+func (r *records) unreadable(i id, p place, s *segment, err error) error {
+	if err = s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+		return fmt.Errorf("%s %s: %w", kindName(i.kind), i.key.Short(), err)
+	}
+	return r.corrupt(i, p, err)
 }
 
 // payload gives a whole payload after checking it, if somebody owns it.
@@ -146,7 +160,7 @@ func (r *records) stored(i id) ([]byte, error) {
 func (r *records) load(i id, e entry, s *segment) ([]byte, error) {
 	b := make([]byte, e.size())
 	if err := readFull(s.file, b, e.off); err != nil {
-		return nil, r.corrupt(i, e.place, err)
+		return nil, r.unreadable(i, e.place, s, err)
 	}
 	h, err := parseHeader(b)
 	if err == nil && (h.kind != i.kind || h.key != i.key || h.n != e.n) {
@@ -168,7 +182,7 @@ func (r *records) corrupt(i id, p place, err error) error {
 // held is the entry of a record that somebody owns.
 func (r *records) held(i id) (entry, bool, error) {
 	e, ok, err := r.index.entry(i)
-	return e, ok && e.refs > 0, err
+	return e, ok && e.refs > 0 && !e.lost(), err
 }
 
 // visit calls fn with the entry of i and its open segment. Compaction may move
@@ -179,7 +193,7 @@ func (r *records) visit(i id, fn func(entry, *segment) error) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || e.lost() {
 			return ErrAbsent
 		}
 		s, err := r.segs.acquire(e.segment)
@@ -188,6 +202,9 @@ func (r *records) visit(i id, fn func(entry, *segment) error) error {
 				return errors.Join(err, r.corrupt(i, e.place, errGone))
 			}
 			continue
+		}
+		if errors.Is(err, ErrDiskGone) {
+			return fmt.Errorf("%s %s: %w", kindName(i.kind), i.key.Short(), err)
 		}
 		if err != nil {
 			return r.corrupt(i, e.place, err)
@@ -296,7 +313,9 @@ func (r *records) place(g *grant, i id, p replacement) error {
 		return err
 	}
 	if p.held && p.old.refs > 0 {
-		r.account(p.old.place, -1)
+		if !p.old.lost() {
+			r.account(p.old.place, -1)
+		}
 		r.account(at, +1)
 		r.pay(g, int64(p.h.n))
 	}
@@ -375,24 +394,42 @@ func (r *records) drop(o owner, key types.Hash) error {
 	if e.refs--; e.refs > 0 {
 		return r.index.set(i.row(), e.encode())
 	}
-	r.account(e.place, -1)
+	if !e.lost() {
+		r.account(e.place, -1)
+	}
 	return r.index.set(i.row(), nil)
 }
 
 // append writes a record at the end of the active segment; the caller holds
-// r.mu. After an error the store is as before.
-func (r *records) append(h header, payload []byte) (place, error) {
-	if err := r.roll(h.size()); err != nil {
-		return place{}, err
+// r.mu. A disk that refuses is left for another, once each. After an error the
+// store is as before.
+func (r *records) append(h header, payload []byte) (at place, err error) {
+	for range r.disks {
+		if err = r.roll(h.size()); err != nil {
+			return place{}, err
+		}
+		s := r.active
+		if at, err = r.write(s, h, payload); err == nil {
+			return at, nil
+		}
+		if len(r.disks) == 1 {
+			break
+		}
+		if err := r.seal(); err != nil {
+			return place{}, err
+		}
 	}
-	s := r.active
+	return place{}, err
+}
+
+func (r *records) write(s *segment, h header, payload []byte) (place, error) {
 	at := place{s.number, s.end, h.n}
 	_, err := s.file.WriteAt(h.encode(), s.end)
 	if err == nil {
 		_, err = s.file.WriteAt(payload, s.end+recordHeader)
 	}
 	if err != nil {
-		return place{}, diskError("write a "+kindName(h.kind), r.dir, err)
+		return place{}, diskError("write a "+kindName(h.kind), s.disk.dir, s.disk.judge(err))
 	}
 	s.end += h.size()
 	r.disk += h.size()
@@ -410,9 +447,13 @@ func (r *records) roll(size int64) error {
 	if err := r.seal(); err != nil {
 		return err
 	}
-	s, err := r.segs.create(r.next)
+	d, err := r.choose()
 	if err != nil {
 		return err
+	}
+	s, err := r.segs.create(d, r.next)
+	if err != nil {
+		return d.judge(err)
 	}
 	r.next++
 	r.active = s

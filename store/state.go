@@ -29,6 +29,7 @@ const (
 	prefixSegment   = 's'
 	prefixReleasing = 'z'
 	prefixFile      = 'f'
+	prefixDisk      = 'd'
 )
 
 func nodeKey(c cid.Cid) ([]byte, error) {

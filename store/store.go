@@ -70,6 +70,7 @@ type Store struct {
 	dir     string
 	opt     Options
 	lock    io.Closer
+	format  int // of the files, when it was opened
 	db      *pebble.DB
 	records *records
 	gate    gate
@@ -95,7 +96,7 @@ func Memory(o Options) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	if s.lock, err = claim(s.opt.fs, s.dir); err != nil {
+	if s.lock, s.format, err = claim(s.opt.fs, s.dir); err != nil {
 		return err
 	}
 	room := &diskRoom{fs: s.opt.fs, dir: s.dir, margin: s.opt.Margin}

@@ -32,6 +32,7 @@ func (p *Problem) Error() string {
 type Verified struct {
 	Records, Blocks int64
 	Bytes           int64 // of segments
+	Lost            int64 // records to be fetched again; see Losses
 }
 
 // Verify reads everything that was durable when it began, checks every hash and
@@ -65,6 +66,13 @@ func (v *verifier) run() error {
 	if err := v.blocks(); err != nil {
 		return err
 	}
+	for _, d := range v.r.diskList() {
+		if err := d.gone(); err != nil {
+			if err := v.bad(Problem{Kind: "disk", Owned: true, Err: err}); err != nil {
+				return err
+			}
+		}
+	}
 	for _, s := range v.r.segs.list() {
 		row, err := lookup(v.db, segmentKey(s.number))
 		if err != nil {
@@ -78,6 +86,9 @@ func (v *verifier) run() error {
 			return err
 		}
 		v.ends[s.number] = known.end
+		if s.disk.down.Load() != nil {
+			continue // said already
+		}
 		if err := v.segment(s.number, known); err != nil {
 			return err
 		}
@@ -203,6 +214,10 @@ func (v *verifier) rows() error {
 			return v.bad(Problem{Kind: "index", Key: i.key, Owned: true, Err: err})
 		}
 		refs += int64(e.refs)
+		if e.lost() {
+			v.seen.Lost++
+			return nil
+		}
 		return v.points(i, e)
 	})
 	if err != nil {
@@ -228,6 +243,9 @@ func (v *verifier) points(i id, e entry) error {
 		return v.bad(p)
 	}
 	s, err := v.r.segs.acquire(e.segment)
+	if errors.Is(err, ErrDiskGone) {
+		return nil
+	}
 	if err != nil {
 		p.Err = err
 		return v.bad(p)
