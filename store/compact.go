@@ -165,20 +165,23 @@ func (c *compactor) lives(s *segment) bool {
 	return s.live > 0
 }
 
-// move copies what lives in s; false when damage stands in the way.
+// move copies what lives in s and is whole; false when there was damage.
 func (c *compactor) move(s *segment) (clean bool, err error) {
 	if _, err := c.r.segs.acquire(s.number); err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, c.r.segs.release(s)) }()
 	in := &scanner{f: s.file, off: segmentHeader, end: s.end}
-	for !c.stopping() {
+	for clean = true; !c.stopping(); {
 		rec, err := in.next()
 		if errors.Is(err, io.EOF) {
-			return true, nil
+			return clean, nil
 		}
 		if err != nil {
-			return false, nil
+			if clean = false; in.resync() != nil {
+				return false, nil
+			}
+			continue
 		}
 		lives, err := c.moveRecord(s, rec)
 		if err == nil && c.r.full() {
@@ -188,7 +191,7 @@ func (c *compactor) move(s *segment) (clean bool, err error) {
 			return false, err
 		}
 		if lives && rec.bad != nil {
-			return false, nil
+			clean = false
 		}
 	}
 	return false, nil

@@ -98,7 +98,7 @@ func (d *disk) judge(err error) error {
 	return err
 }
 
-// ErrDiskGone: the disk that the record stands on is not there.
+// ErrDiskGone says that the disk that the record stands on is not there.
 var ErrDiskGone = errors.New("disk is gone")
 
 // GoneError names a disk that is not there. It is an ErrDiskGone.

@@ -23,7 +23,7 @@ type Disk struct {
 	Use    Usage  // of its segments; no quota
 }
 
-// ErrNoDisk: no disk of the store has this directory.
+// ErrNoDisk says that no disk of the store has this directory.
 var ErrNoDisk = errors.New("no disk of this store")
 
 // Disks lists the disks by number.
@@ -292,51 +292,16 @@ func (s *Store) LoseDisk(ctx context.Context, dir string) error {
 
 // writeOff turns every record in the chosen segments into a lost one.
 func (r *records) writeOff(ctx context.Context, in func(*segment) bool) error {
-	prefix := []byte{prefixIndex}
-	for from := prefix; from != nil; {
-		var ids []id
-		var next []byte
-		err := scan(r.index.db, prefix, from, func(k, _ []byte) error {
-			if len(k) == 2+types.HashSize {
-				ids = append(ids, id{k[1], types.Hash(k[2:])})
-			}
-			if len(ids) == lazyRows {
-				next = append(slices.Clone(k), 0)
-				return errEnough
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errEnough) {
-			return err
-		}
-		for part := range slices.Chunk(ids, releaseStep) {
-			if err := r.loseSome(part, in); err != nil {
-				return err
-			}
-		}
-		if err := errors.Join(r.syncAll(), context.Cause(ctx)); err != nil {
-			return err
-		}
-		from = next
-	}
-	return nil
-}
-
-func (r *records) loseSome(ids []id, in func(*segment) bool) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, i := range ids {
+	err := r.eachRow(ctx, []byte{prefixIndex}, func(i id) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		e, ok, err := r.index.entry(i)
-		if err != nil {
-			return err
+		if s := r.segs.get(e.segment); err == nil && ok && s != nil && in(s) {
+			err = r.lose(i, e)
 		}
-		if s := r.segs.get(e.segment); ok && s != nil && in(s) {
-			if err := r.lose(i, e); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		return err
+	})
+	return errors.Join(err, r.syncAll())
 }
 
 // lose takes the place of a record away; who owns it still does. The caller
