@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -81,7 +80,7 @@ func (r *records) addDisk(dir string) error {
 	}
 	for _, d := range r.diskList() {
 		if d.dir == dir && d.down.Load() == nil {
-			return fmt.Errorf("%w: it is in use already", fs.ErrExist)
+			return errors.New("it is in use already")
 		}
 	}
 	row := diskRow{dir: dir}

@@ -203,10 +203,20 @@ func (r *records) recoverLost(number uint32, row segmentRow) error {
 	return nil
 }
 
-// chooseActive goes on in the newest segment when that is whole and has room.
+// chooseActive goes on in the newest segment of the disk that is to be filled, when
+// that is whole and has room.
 func (r *records) chooseActive(files map[uint32]standing) error {
-	s := r.segs.get(r.next - 1)
-	if s == nil || s.stuck || files[s.number].size < s.end || s.end >= r.opt.SegmentSize || !s.disk.takes() || s.disk.shelf.whole() {
+	d, err := r.choose()
+	if err != nil || d.shelf.whole() {
+		return nil // the first write says why it cannot be
+	}
+	var s *segment
+	for _, other := range r.segs.list() { // by number
+		if other.disk == d {
+			s = other
+		}
+	}
+	if s == nil || s.stuck || files[s.number].size < s.end || s.end >= r.opt.SegmentSize {
 		return nil
 	}
 	if err := r.segs.reopen(s); err != nil {

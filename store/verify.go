@@ -22,6 +22,9 @@ type Problem struct {
 
 // Error tells the problem in one line.
 func (p *Problem) Error() string {
+	if p.Kind == "disk" {
+		return p.Err.Error()
+	}
 	if p.Segment == 0 {
 		return fmt.Sprintf("%s %s: %v", p.Kind, p.Key.Short(), p.Err)
 	}

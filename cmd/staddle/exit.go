@@ -68,6 +68,8 @@ var reasons = []reason{
 	{store.ErrNotStore, "store.foreign", exitFailed, "choose another directory with --home"},
 	{store.ErrQuota, "store.quota", exitFailed, "free room with staddle rm  or  raise the quota"},
 	{store.ErrDiskFull, "store.disk_full", exitFailed, "free space on that disk, then the same command again"},
+	{store.ErrDiskGone, "store.disk_gone", exitFailed, "bring the disk back and start again  or  staddle disk lost DIR"},
+	{store.ErrNoDisk, "store.no_disk", exitNotFound, "staddle disk ls"},
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
