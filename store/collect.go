@@ -50,6 +50,9 @@ func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
 		}
 	}
 	err := r.clean.run(ctx, mostlyDead)
+	if err == nil {
+		err = r.clean.mergeSmall(ctx)
+	}
 	after := r.extent()
 	out.Segments, out.Bytes = after.deleted-before.deleted, max(before.disk-after.disk, 0)
 	if err == nil {

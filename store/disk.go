@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/staddle/staddle/store/bucket"
 )
 
 // diskFile marks the root directory of a disk that was added.
@@ -85,15 +87,18 @@ func (d *disk) gone() error {
 	return nil
 }
 
-// judge finds out whether err means that the disk is not there; then it stays
-// so until the store is opened again, and the error says it.
+// judge finds out whether err means that the disk is not there, and says it. A
+// directory stays so until the store is opened again.
 func (d *disk) judge(err error) error {
-	if d.number == 0 || err == nil {
+	if d.number == 0 || err == nil || errors.Is(err, ErrDiskGone) {
 		return err
 	}
-	if why := d.shelf.probe(); why != nil {
+	stays, why := d.shelf.judge(err)
+	if stays {
 		d.down.Store(&why)
-		return d.gone()
+	}
+	if why != nil {
+		return &GoneError{Dir: d.dir, Err: why}
 	}
 	return err
 }
@@ -123,22 +128,34 @@ func (e *GoneError) Unwrap() error { return e.Err }
 func (r *records) openDisks(root string) error {
 	home := &folder{fs: r.fs, root: root, dir: r.fs.PathJoin(root, segmentsDir)}
 	r.disks = []*disk{{diskRow: diskRow{dir: root}, shelf: home}}
+	if row, err := lookup(r.index.db, diskKey(0)); err != nil || row != nil {
+		r.disks[0].state = diskRetiring
+	}
 	prefix := []byte{prefixDisk}
 	return scan(r.index.db, prefix, prefix, func(k, v []byte) error {
 		row, err := parseDiskRow(v)
 		if err != nil || len(k) != 5 {
 			return &CorruptError{What: "index", Reason: fmt.Sprintf("disk key of %d bytes: %v", len(k), err)}
 		}
-		r.disks = append(r.disks, r.openDisk(binary.BigEndian.Uint32(k[1:]), row))
+		if number := binary.BigEndian.Uint32(k[1:]); number > 0 {
+			r.disks = append(r.disks, r.openDisk(number, row))
+		}
 		return nil
 	})
 }
 
+func (r *records) shelf(row diskRow) shelf {
+	if bucket.IsAddress(row.dir) {
+		return &cloud{address: row.dir, marker: row.marker()}
+	}
+	return &folder{fs: r.fs, root: row.dir, dir: r.fs.PathJoin(row.dir, segmentsDir), marker: row.marker()}
+}
+
 func (r *records) openDisk(number uint32, row diskRow) *disk {
-	d := &disk{number: number, diskRow: row}
-	d.shelf = &folder{fs: r.fs, root: row.dir, dir: r.fs.PathJoin(row.dir, segmentsDir), marker: row.marker()}
-	if why := d.shelf.probe(); why != nil {
-		d.down.Store(&why)
+	d := &disk{number: number, diskRow: row, shelf: r.shelf(row)}
+	err := d.shelf.probe()
+	if _, passing := d.shelf.judge(err); err != nil && (!d.shelf.whole() || passing == nil) {
+		d.down.Store(&err)
 	}
 	if row.state == diskLost {
 		why := errors.New("declared lost")
@@ -159,8 +176,9 @@ func (r *records) diskNumber(number uint32) *disk {
 // takes reports whether new segments may go to d.
 func (d *disk) takes() bool { return d.state == diskInUse && d.down.Load() == nil }
 
-// choose gives the disk for the next segment: the one with the most room, and of
-// those that share a device the one with the least on it. The caller holds r.mu.
+// choose gives the disk for the next segment: the one with the most room, of those
+// that share a device the one with the least on it, and a bucket only when no
+// directory has room. The caller holds r.mu.
 func (r *records) choose() (*disk, error) {
 	used := r.diskUse()
 	need := r.room.margin / 4
@@ -180,8 +198,10 @@ func (r *records) choose() (*disk, error) {
 			continue
 		}
 		switch {
-		case best == nil,
-			have.device == most.device && used[d].Disk < used[best].Disk,
+		case best == nil, best.shelf.whole() && !d.shelf.whole():
+			best, most = d, have
+		case d.shelf.whole() && !best.shelf.whole():
+		case have.device == most.device && used[d].Disk < used[best].Disk,
 			have.device != most.device && have.free > most.free:
 			best, most = d, have
 		}

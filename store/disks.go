@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/staddle/staddle/store/bucket"
 	"github.com/staddle/staddle/types"
 )
 
@@ -15,7 +17,7 @@ import (
 type Disk struct {
 	Number uint32 // 0: the directory of the store, which also has the index
 	Dir    string
-	State  string // "in use", "retiring", "lost" or "gone"
+	State  string // "in use", "retiring", "lost", "gone", or "index" when only that stays
 	Err    error  // why it is gone
 	Free   uint64 // bytes; 0 when it is gone
 	Total  uint64 // bytes; 0 when it is gone
@@ -43,6 +45,8 @@ func (s *Store) Disks() ([]Disk, error) {
 			info.State = "lost"
 		case why != nil:
 			info.State, info.Err = "gone", *why
+		case d.state == diskRetiring && d.number == 0:
+			info.State = "index"
 		case d.state == diskRetiring:
 			info.State = "retiring"
 		}
@@ -56,10 +60,11 @@ func (s *Store) Disks() ([]Disk, error) {
 	return out, nil
 }
 
-// AddDisk makes dir, an absolute path, one more place for segments; the index
-// stays where it is. The directory is empty, or one that this store knows under
-// another path and that moved. Errors: ErrNotStore when it holds other files,
-// ErrDiskFull.
+// AddDisk makes dir one more place for segments; the index stays where it is. It
+// is an absolute path of a directory that is empty, or that this store knows under
+// another path and that moved; or the address of a bucket (see bucket.Open), which
+// takes what has no room in directories. Errors: ErrNotStore when it holds other
+// things, ErrDiskFull, those of the bucket.
 func (s *Store) AddDisk(dir string) error {
 	if err := s.gate.enter(); err != nil {
 		return err
@@ -68,15 +73,28 @@ func (s *Store) AddDisk(dir string) error {
 	r := s.records
 	r.clean.work.Lock() // no other change of the disks meanwhile
 	defer r.clean.work.Unlock()
-	if err := r.addDisk(filepath.Clean(dir)); err != nil {
+	if err := r.addDisk(cleanDir(dir)); err != nil {
+		if errors.Is(err, bucket.ErrAddress) {
+			return fmt.Errorf("add disk: %w", err) // the address may hold what is secret
+		}
 		return fmt.Errorf("add disk %s: %w", dir, err)
 	}
 	return nil
 }
 
+func cleanDir(dir string) string {
+	if bucket.IsAddress(dir) {
+		return strings.TrimRight(dir, "/")
+	}
+	return filepath.Clean(dir)
+}
+
 func (r *records) addDisk(dir string) error {
-	if !filepath.IsAbs(dir) || len(dir) > maxDiskDir {
-		return fmt.Errorf("want an absolute path of at most %d bytes", maxDiskDir)
+	if !filepath.IsAbs(dir) && !bucket.IsAddress(dir) || len(dir) > maxDiskDir {
+		return fmt.Errorf("want an absolute path of at most %d bytes, or s3://HOST/BUCKET/PREFIX", maxDiskDir)
+	}
+	if dir == r.root {
+		return r.useHome()
 	}
 	for _, d := range r.diskList() {
 		if d.dir == dir && d.down.Load() == nil {
@@ -90,7 +108,7 @@ func (r *records) addDisk(dir string) error {
 	if _, err := rand.Read(row.id[:]); err != nil {
 		return err
 	}
-	if err := r.prepare(row); err != nil {
+	if err := r.shelf(row).prepare(); err != nil {
 		return err
 	}
 	if err := r.raise(); err != nil {
@@ -109,6 +127,19 @@ func (r *records) addDisk(dir string) error {
 	return errors.Join(err, r.syncAll())
 }
 
+// useHome takes back that the directory of the store was retired.
+func (r *records) useHome() error {
+	r.mu.Lock()
+	if r.disks[0].state == diskInUse {
+		r.mu.Unlock()
+		return errors.New("it is in use already")
+	}
+	r.disks[0].state = diskInUse
+	err := r.index.set(diskKey(0), nil)
+	r.mu.Unlock()
+	return errors.Join(err, r.syncAll())
+}
+
 // diskList is a copy that stays as it is.
 func (r *records) diskList() []*disk {
 	r.mu.Lock()
@@ -118,7 +149,7 @@ func (r *records) diskList() []*disk {
 
 // knows gives the disk whose marker stands in dir; nil when it is none of ours.
 func (r *records) knows(dir string) *disk {
-	b, err := readFile(r.fs, r.fs.PathJoin(dir, diskFile), 256)
+	b, err := r.shelf(diskRow{dir: dir}).id()
 	if err != nil {
 		return nil
 	}
@@ -144,40 +175,15 @@ func (r *records) moveDisk(d *disk, dir string) error {
 	return errors.Join(err, r.syncAll())
 }
 
-// prepare makes the directories and the marker of a new disk.
-func (r *records) prepare(row diskRow) error {
-	if err := r.fs.MkdirAll(row.dir, 0o700); err != nil {
-		return diskError("make directory", row.dir, err)
-	}
-	if err := refuseForeign(r.fs, row.dir, diskFile, "lost+found"); err != nil {
-		return err
-	}
-	segments := r.fs.PathJoin(row.dir, segmentsDir)
-	if err := r.fs.MkdirAll(segments, 0o700); err != nil {
-		return diskError("make directory", segments, err)
-	}
-	names, err := r.fs.List(segments)
-	if err != nil {
-		return err
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("%w: it is a disk of another store, or was declared lost; found %q", ErrNotStore, names[0])
-	}
-	if err := writeFile(r.fs, row.dir, diskFile, row.marker()); err != nil {
-		return err
-	}
-	return syncDir(r.fs, r.fs.PathDir(row.dir))
-}
-
 // find gives the added disk of a directory and sets its state durably.
 func (r *records) find(dir string, state byte) (*disk, error) {
-	dir = filepath.Clean(dir)
+	dir = cleanDir(dir)
 	r.mu.Lock()
 	i := slices.IndexFunc(r.disks, func(d *disk) bool { return d.dir == dir })
-	if i < 1 {
+	if i < 0 || i == 0 && state == diskLost {
 		r.mu.Unlock()
 		if i == 0 {
-			return nil, fmt.Errorf("%s holds the index and stays", dir)
+			return nil, fmt.Errorf("%s holds the index and cannot be lost alone", dir)
 		}
 		return nil, fmt.Errorf("%w: %s", ErrNoDisk, dir)
 	}
@@ -191,7 +197,8 @@ func (r *records) find(dir string, state byte) (*disk, error) {
 	return d, errors.Join(err, r.syncAll())
 }
 
-// RetireDisk moves all that stands on a disk to the others and lets go of it. It
+// RetireDisk moves all that stands on a disk to the others and lets go of it; the
+// directory of the store keeps the index and takes nothing else, until AddDisk. It
 // goes on where it stopped when it is called again; nothing new goes there from
 // the first call on. Errors: ErrNoDisk, ErrDiskFull when the others have no room,
 // ErrDiskGone, ErrCorrupt when damage stands in the way (Repair first).
@@ -208,16 +215,16 @@ func (s *Store) RetireDisk(ctx context.Context, dir string) error {
 	if err = d.gone(); err == nil {
 		err = r.empty(ctx, d)
 	}
-	if err == nil {
+	if err == nil && d.number > 0 {
 		err = r.forget(d)
 	}
 	if err != nil {
 		return fmt.Errorf("retire disk %s: %w", dir, err)
 	}
-	if f, ok := d.shelf.(*folder); ok { // what is left there is empty
-		err = errors.Join(f.fs.Remove(f.dir), f.fs.Remove(f.fs.PathJoin(f.root, diskFile)))
+	if d.number == 0 {
+		return nil
 	}
-	return err
+	return d.shelf.clear()
 }
 
 // empty compacts every segment of d.

@@ -76,18 +76,16 @@ func (g *grant) leave() {
 
 // putLazy stores a payload and syncs only when much is waiting.
 func (g *grant) putLazy(key types.Hash, payload []byte) error {
+	if g.r.full() {
+		if err := g.Sync(); err != nil {
+			return err
+		}
+	}
 	if err := g.enter(); err != nil {
 		return err
 	}
-	err := g.r.put(g, id{g.owner.kind, key}, payload)
-	g.leave()
-	if err != nil {
-		return err
-	}
-	if g.r.full() {
-		return g.Sync()
-	}
-	return nil
+	defer g.leave()
+	return g.r.put(g, id{g.owner.kind, key}, payload)
 }
 
 // full reports whether enough waits for a sync.

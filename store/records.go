@@ -48,6 +48,7 @@ type records struct {
 	files    int           // segments
 	deleted  int           // segments, since the start
 	lazy     int64         // bytes appended since the last flush
+	late     *landing      // belongs to the flush in work
 	broken   error         // a sync failed: nobody knows what is on disk
 }
 

@@ -84,7 +84,7 @@ func (r *records) segmentFiles() (map[uint32]standing, error) {
 		}
 		sizes, err := d.shelf.list()
 		if err = d.judge(err); errors.Is(err, ErrDiskGone) {
-			continue
+			continue // its segments stay as the index knows them
 		}
 		if err != nil {
 			return nil, err
@@ -251,6 +251,9 @@ func (r *records) close() error {
 	err := r.syncAll()
 	r.mu.Lock()
 	err = errors.Join(err, r.seal())
+	if late := r.late; late != nil && late.batch != nil {
+		err = errors.Join(err, late.batch.Close()) // what could not be stored
+	}
 	r.mu.Unlock()
 	return errors.Join(err, r.index.close(), r.segs.close())
 }

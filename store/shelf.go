@@ -23,8 +23,16 @@ type shelf interface {
 	cut(number uint32, end int64) error
 	// room gives the free and all bytes of what it stands on, and a name of that.
 	room() (room, error)
-	// probe is an error when the disk is not there.
+	// probe is an error when the disk is not there; it asks for the marker.
 	probe() error
+	// judge says why the disk is not there, if that is what an error of another
+	// method means, and whether it stays so until the store is opened again.
+	judge(err error) (stays bool, why error)
+	// prepare makes a new disk ready, id reads its marker, clear takes away what
+	// prepare made.
+	prepare() error
+	id() ([]byte, error)
+	clear() error
 	// whole reports that a file cannot be appended to once it was synced.
 	whole() bool
 }
@@ -153,4 +161,38 @@ func (f *folder) probe() error {
 	return nil
 }
 
+func (f *folder) judge(error) (stays bool, why error) {
+	why = f.probe()
+	return why != nil, why
+}
+
 func (f *folder) whole() bool { return false }
+
+func (f *folder) prepare() error {
+	if err := f.fs.MkdirAll(f.root, 0o700); err != nil {
+		return diskError("make directory", f.root, err)
+	}
+	if err := refuseForeign(f.fs, f.root, diskFile, "lost+found"); err != nil {
+		return err
+	}
+	if err := f.fs.MkdirAll(f.dir, 0o700); err != nil {
+		return diskError("make directory", f.dir, err)
+	}
+	names, err := f.fs.List(f.dir)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%w: it is a disk of another store, or was declared lost; found %q", ErrNotStore, names[0])
+	}
+	if err := writeFile(f.fs, f.root, diskFile, f.marker); err != nil {
+		return err
+	}
+	return syncDir(f.fs, f.fs.PathDir(f.root))
+}
+
+func (f *folder) id() ([]byte, error) { return readFile(f.fs, f.fs.PathJoin(f.root, diskFile), 256) }
+
+func (f *folder) clear() error {
+	return errors.Join(f.fs.Remove(f.dir), f.fs.Remove(f.fs.PathJoin(f.root, diskFile)))
+}
