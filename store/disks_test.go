@@ -478,3 +478,61 @@ func FuzzDiskRows(f *testing.F) {
 		}
 	})
 }
+
+// TestDiskVanishesInASync: what was not yet durable is not acknowledged, and the
+// next start goes on without the disk.
+func TestDiskVanishesInASync(t *testing.T) {
+	var failing failWrites
+	disk := vfs.NewMem()
+	o := diskOptions
+	o.fs = errorfs.Wrap(disk, &failing)
+	s, err := Open("/a", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddDisk("/b"); err != nil {
+		t.Fatal(err)
+	}
+	here, there := plantDisks(t, s)
+	failing.only("/b")
+	failing.set(errorfs.OpFileSyncData, errors.New("input/output error"))
+	if err := disk.Rename("/b/disk", "/b/was"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(20) { // until one goes there
+		if err = tryPut(s, noise(9, i, 20_000)); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrDiskGone) {
+		t.Fatal(err)
+	}
+	readable(t, s, here)
+	if err := s.Close(); !errors.Is(err, ErrDiskGone) {
+		t.Fatal(err)
+	}
+	failing.set(errorfs.OpFileSyncData, nil)
+	s = mustOpen(t, "/a", o)
+	readable(t, s, here)
+	put(t, s, "c", noise(10, 1, 20_000))
+	if _, err := s.Pieces().Get(there[0]); !errors.Is(err, ErrDiskGone) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), disk.Rename("/b/was", "/b/disk")); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, "/a", o)
+	readable(t, s, slices.Concat(here, there))
+	noProblems(t, s)
+}
+
+func tryPut(s *Store, b []byte) error {
+	res, err := s.Pieces().Reserve("late", int64(len(b)))
+	if err == nil {
+		_, err = res.Put(b)
+	}
+	if err == nil {
+		err = res.Commit()
+	}
+	return err
+}

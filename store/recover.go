@@ -29,7 +29,7 @@ func (r *records) recover() error {
 	if err != nil {
 		return err
 	}
-	files, err := r.segmentFiles()
+	files, err := r.segmentFiles(known)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ type standing struct {
 }
 
 // segmentFiles finds the segment files of all disks that are there.
-func (r *records) segmentFiles() (map[uint32]standing, error) {
+func (r *records) segmentFiles(known map[uint32]segmentRow) (map[uint32]standing, error) {
 	files := map[uint32]standing{}
 	for _, d := range r.disks {
 		if d.down.Load() != nil {
@@ -90,10 +90,18 @@ func (r *records) segmentFiles() (map[uint32]standing, error) {
 			return nil, err
 		}
 		for number, size := range sizes {
-			if other, twice := files[number]; twice {
-				return nil, fmt.Errorf("%w: segment %d stands in %s and in %s", ErrCorrupt, number, other.disk.dir, d.dir)
+			at, other := standing{d, size}, files[number]
+			if other.disk != nil {
+				if row := known[number]; row.disk != d.number {
+					at, other = other, at
+				}
+				// A disk was away when its newest file was not yet indexed, and the
+				// number was given again: nobody was promised what is in that one.
+				if err := other.disk.shelf.remove(number); err != nil {
+					return nil, fmt.Errorf("segment %d stands in %s, too: %w", number, other.disk.dir, err)
+				}
 			}
-			files[number] = standing{d, size}
+			files[number] = at
 		}
 	}
 	return files, nil
