@@ -227,14 +227,14 @@ func (r *records) diskUse() map[*disk]Usage {
 	return out
 }
 
-// hasRoom checks that n bytes more than the reserved ones fit on the disks, each
-// device counted once and its margin left free.
-func (r *records) hasRoom(n int64) error {
+// hasRoom checks that n bytes more than the reserved ones fit on the disks but
+// one, each device counted once and its margin left free.
+func (r *records) hasRoom(n int64, but *disk) error {
 	seen := map[any]bool{}
 	var free, spare, margins uint64
 	dirs := 0
 	for _, d := range r.disks {
-		if !d.takes() {
+		if d == but || !d.takes() {
 			continue
 		}
 		have, err := d.shelf.room()

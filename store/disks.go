@@ -208,6 +208,10 @@ func (s *Store) RetireDisk(ctx context.Context, dir string) error {
 	}
 	defer s.gate.leave()
 	r := s.records
+	err := r.fitsElsewhere(cleanDir(dir))
+	if err != nil {
+		return fmt.Errorf("retire disk: %w", err)
+	}
 	d, err := r.find(dir, diskRetiring)
 	if err != nil {
 		return fmt.Errorf("retire disk: %w", err)
@@ -227,21 +231,29 @@ func (s *Store) RetireDisk(ctx context.Context, dir string) error {
 	return d.shelf.clear()
 }
 
+// fitsElsewhere checks, before a disk is retired, that the others have room.
+func (r *records) fitsElsewhere(dir string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	use := r.diskUse()
+	for _, d := range r.disks {
+		if d.dir == dir {
+			return r.hasRoom(use[d].Live+use[d].Count*recordHeader, d)
+		}
+	}
+	return nil // find says that there is none
+}
+
 // empty compacts every segment of d.
 func (r *records) empty(ctx context.Context, d *disk) error {
 	r.mu.Lock()
-	use := r.diskUse()[d]
-	err := r.hasRoom(use.Live + use.Count*recordHeader)
 	for _, s := range r.segs.list() {
 		if s.disk == d {
 			s.stuck = false // once more
 		}
 	}
 	r.mu.Unlock()
-	if err == nil {
-		err = r.clean.run(ctx, func(s *segment, _ bool) bool { return s.disk == d })
-	}
-	if err != nil {
+	if err := r.clean.run(ctx, func(s *segment, _ bool) bool { return s.disk == d }); err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); err != nil {

@@ -141,6 +141,9 @@ func TestRetireNeedsRoom(t *testing.T) {
 	if err := s.RetireDisk(t.Context(), "/b"); !errors.Is(err, ErrDiskFull) {
 		t.Fatal(err)
 	}
+	if d := cmp.Diff([]string{"0 in use", "1 in use"}, states(t, s)); d != "" {
+		t.Fatal(d)
+	}
 	readable(t, s, slices.Concat(here, there))
 	disk.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 40})
 	if err := s.RetireDisk(t.Context(), "/b"); err != nil {

@@ -46,7 +46,7 @@ func (s *Store) reserve(o owner, n int64) (*grant, error) {
 	if free := r.quota - r.live - r.reserved; r.quota > 0 && n > free {
 		return nil, &QuotaError{Owner: o.name, Want: n, Free: max(free, 0), Quota: r.quota}
 	}
-	if err := r.hasRoom(n); err != nil {
+	if err := r.hasRoom(n, nil); err != nil {
 		return nil, err
 	}
 	r.reserved += n

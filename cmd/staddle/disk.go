@@ -26,11 +26,16 @@ func (a *app) diskCommand() *cobra.Command {
 
 func (a *app) diskAdd() *cobra.Command {
 	return &cobra.Command{
-		Use: "add DIR", Short: "store on one more disk", Args: cobra.ExactArgs(1),
+		Use: "add DIR", Short: "store on one more disk, or in a bucket", Args: cobra.ExactArgs(1),
 		Long: `Store on one more disk: DIR is an empty directory on it, or one that this store
-knows under another path. New pieces go where there is the most room. The daemon
-must be stopped first (staddle down).`,
-		Example: "  staddle disk add /mnt/big/staddle",
+knows under another path. New pieces go where there is the most room.
+
+s3://HOST/BUCKET/PREFIX is a bucket of any S3-compatible server, which takes what
+has no room in directories. Its credentials come from AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY or from the file AWS_SHARED_CREDENTIALS_FILE, and the daemon
+needs them, too; AWS_REGION names the region. What is stored there is not encrypted
+beyond what it was. The daemon must be stopped first (staddle down).`,
+		Example: "  staddle disk add /mnt/big/staddle\n  staddle disk add s3://s3.example.org/films/staddle",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withDisk(c.Context(), args[0], func(_ context.Context, l *local, dir string) error {
 				if err := l.store.AddDisk(dir); err != nil {
@@ -46,8 +51,9 @@ func (a *app) diskRetire() *cobra.Command {
 	return &cobra.Command{
 		Use: "retire DIR", Short: "move everything off a disk and let go of it", Args: cobra.ExactArgs(1),
 		Long: `Move everything off a disk to the others, then let go of it. When it is
-interrupted, the same command again goes on. The daemon must be stopped first
-(staddle down).`,
+interrupted, the same command again goes on. The directory of the store itself
+keeps its index and takes nothing else until it is added again. The daemon must be
+stopped first (staddle down).`,
 		Example: "  staddle disk retire /mnt/old/staddle",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withDisk(c.Context(), args[0], func(ctx context.Context, l *local, dir string) error {
