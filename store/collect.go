@@ -33,7 +33,7 @@ func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
 		return Collected{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	var out Collected
 	before := r.extent()
 	for _, kind := range []struct {
@@ -138,5 +138,5 @@ func (p *Pieces) Owners(fn func(owner string) error) error {
 		return err
 	}
 	defer p.s.gate.leave()
-	return p.s.records.owners(kindPiece, func(o owner) error { return fn(o.name) })
+	return p.s.records().owners(kindPiece, func(o owner) error { return fn(o.name) })
 }

@@ -325,3 +325,64 @@ func TestFilesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// holdRemoval keeps the deletion of a segment waiting.
+type holdRemoval struct{ begun, free chan struct{} }
+
+func (h *holdRemoval) String() string { return "hold the deletion of segments" }
+func (h *holdRemoval) MaybeError(op errorfs.Op) error {
+	if op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, ".seg") {
+		h.begun <- struct{}{}
+		<-h.free
+	}
+	return nil
+}
+
+// TestNothingWaitsForDeletion: a file that takes long to go holds up neither
+// reads nor puts.
+func TestNothingWaitsForDeletion(t *testing.T) {
+	hold := &holdRemoval{make(chan struct{}), make(chan struct{})}
+	s := mustOpen(t, "/d", Options{fs: errorfs.Wrap(vfs.NewMem(), hold), Margin: 1, SegmentSize: leastSegment})
+	var keep []types.Hash
+	for i := range uint64(4) {
+		keep = append(keep, put(t, s, "keep", noise(1, i, 9000)))
+		put(t, s, "drop", noise(2, i, 30_000))
+	}
+	if err := s.Pieces().Release("drop"); err != nil { // wakes the compaction
+		t.Fatal(err)
+	}
+	<-hold.begun
+	readable(t, s, keep)
+	readable(t, s, []types.Hash{put(t, s, "keep", noise(3, 1, 9000))})
+	go func() {
+		for range hold.begun { // the others need not wait
+			hold.free <- struct{}{}
+		}
+	}()
+	hold.free <- struct{}{}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(hold.begun)
+}
+
+// TestIndexIsBoundedInMemory: however small the pieces are, few rows wait.
+func TestIndexIsBoundedInMemory(t *testing.T) {
+	s, err := Memory(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, most := reserve(t, s, "a", 1<<20), 0
+	for i := range uint64(3 * lazyRows / 2) {
+		if _, err := res.PutLazy(types.Be64(i)); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, s.index().waiting())
+	}
+	if most > lazyRows+2 || most < lazyRows/2 {
+		t.Fatalf("%d rows waited, want at most %d", most, lazyRows)
+	}
+	if err := errors.Join(res.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

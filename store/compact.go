@@ -19,6 +19,7 @@ type compactor struct {
 	work sync.Mutex    // one compaction or verification at a time
 	woke chan struct{} // capacity 1: a wake that finds it full is already heard
 	quit chan struct{}
+	once sync.Once // closes quit
 	done sync.WaitGroup
 }
 
@@ -50,8 +51,8 @@ func (c *compactor) wake() {
 	}
 }
 
-// interrupt makes compaction and verification end soon; it is called once.
-func (c *compactor) interrupt() { close(c.quit) }
+// interrupt makes compaction and verification end soon.
+func (c *compactor) interrupt() { c.once.Do(func() { close(c.quit) }) }
 
 func (c *compactor) stopping() bool {
 	select {
@@ -78,7 +79,7 @@ func (s *Store) Compact() error {
 		return err
 	}
 	defer s.gate.leave()
-	return s.records.clean.run(context.Background(), anyDead)
+	return s.records().clean.run(context.Background(), anyDead)
 }
 
 // run compacts, the deadest first, until no segment is worth it or ctx ends.

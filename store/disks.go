@@ -33,7 +33,7 @@ func (s *Store) Disks() ([]Disk, error) {
 		return nil, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	use := r.diskUse()
@@ -70,7 +70,7 @@ func (s *Store) AddDisk(dir string) error {
 		return err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.clean.work.Lock() // no other change of the disks meanwhile
 	defer r.clean.work.Unlock()
 	if err := r.addDisk(cleanDir(dir)); err != nil {
@@ -207,7 +207,7 @@ func (s *Store) RetireDisk(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	err := r.fitsElsewhere(cleanDir(dir))
 	if err != nil {
 		return fmt.Errorf("retire disk: %w", err)
@@ -283,7 +283,7 @@ func (s *Store) LoseDisk(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	if err := r.raise(); err != nil {
 		return err
 	}
@@ -377,7 +377,7 @@ func (s *Store) Losses(fn func(Loss) error) error {
 		return err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	prefix := []byte{prefixOwned}
 	return scan(r.index.db, prefix, prefix, func(k, _ []byte) error {
 		if len(k) < 3 || len(k) != 3+int(k[2])+types.HashSize {

@@ -55,7 +55,7 @@ func (s *Store) diskOf(t testing.TB, h types.Hash) uint32 {
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	return s.records.segs.get(e.segment).disk.number
+	return s.records().segs.get(e.segment).disk.number
 }
 
 func readable(t testing.TB, s *Store, keys []types.Hash) {
@@ -377,7 +377,7 @@ func TestFullDiskIsLeft(t *testing.T) {
 	}
 	first := put(t, s, "a", noise(1, 1, 1000))
 	where := s.diskOf(t, first)
-	failing.only(s.records.diskNumber(where).dir)
+	failing.only(s.records().diskNumber(where).dir)
 	failing.set(errorfs.OpFileWriteAt, errors.New("input/output error"))
 	second := put(t, s, "a", noise(1, 2, 1000))
 	if s.diskOf(t, second) == where {
@@ -502,6 +502,10 @@ func TestDiskVanishesInASync(t *testing.T) {
 	if err := disk.Rename("/b/disk", "/b/was"); err != nil {
 		t.Fatal(err)
 	}
+	lazy := reserve(t, s, "lazy", 1<<20)
+	if _, err := lazy.PutLazy(noise(8, 1, 20_000)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range uint64(20) { // until one goes there
 		if err = tryPut(s, noise(9, i, 20_000)); err != nil {
 			break
@@ -510,8 +514,26 @@ func TestDiskVanishesInASync(t *testing.T) {
 	if !errors.Is(err, ErrDiskGone) {
 		t.Fatal(err)
 	}
+	s.heal.work.Wait()
 	readable(t, s, here)
-	if err := s.Close(); !errors.Is(err, ErrDiskGone) {
+	if err := lazy.Commit(); err == nil {
+		t.Fatal("what may be lost is acknowledged")
+	}
+	for i := range uint64(20) { // the others take everything now
+		here = append(here, put(t, s, "more", noise(11, i, 20_000)))
+	}
+	if _, err := s.Verify(func(p Problem) error {
+		if errors.Is(p.Err, ErrDiskGone) {
+			return nil
+		}
+		return &p
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if use, err := s.Usage(); err != nil || use.Reserved != 0 {
+		t.Fatalf("%+v %v", use, err)
+	}
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	failing.set(errorfs.OpFileSyncData, nil)

@@ -37,7 +37,7 @@ func (s *Store) reserve(o owner, n int64) (*grant, error) {
 	if n < 0 {
 		return nil, fmt.Errorf("reserve %d bytes for %q, want at least 0", n, o.name)
 	}
-	r := s.records
+	r := s.records()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.writable(); err != nil {

@@ -124,8 +124,12 @@ func (r *records) upload(l *landing) error {
 
 func (r *records) breakDown(err error) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	first := r.broken == nil
 	r.broken = err
+	r.mu.Unlock()
+	if first && errors.Is(err, ErrDiskGone) {
+		r.failed(r)
+	}
 	return fmt.Errorf("sync: %w", err)
 }
 

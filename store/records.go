@@ -32,6 +32,8 @@ type records struct {
 	segs  *segments
 	sync  group
 	clean *compactor
+	// failed is told that a disk went with what was not yet durable.
+	failed func(*records)
 
 	mu       sync.Mutex
 	disks    []*disk           // the first is the directory of the store
@@ -69,7 +71,7 @@ func (s *Store) Usage() (Usage, error) {
 		return Usage{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Usage{
@@ -100,9 +102,9 @@ func (s *Store) SetQuota(quota int64) error {
 	if quota < 0 {
 		return fmt.Errorf("quota of %d bytes, want at least 0", quota)
 	}
-	s.records.mu.Lock()
-	defer s.records.mu.Unlock()
-	s.records.quota = quota
+	s.records().mu.Lock()
+	defer s.records().mu.Unlock()
+	s.records().quota = quota
 	return nil
 }
 

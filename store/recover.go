@@ -7,11 +7,12 @@ import (
 )
 
 // openRecords brings segments and index together again after whatever happened.
-func openRecords(s *Store, room *diskRoom) (*records, error) {
+func openRecords(s *Store, room *diskRoom, quota int64) (*records, error) {
 	r := &records{
-		fs: s.opt.fs, root: s.dir, format: s.format, opt: s.opt, room: room, index: newIndex(s.db), quota: s.opt.Quota,
-		segs:  &segments{max: s.opt.OpenSegments, all: map[uint32]*segment{}},
-		dirty: map[*segment]bool{}, next: 1, grants: map[owner]int{},
+		fs: s.opt.fs, root: s.dir, format: s.format, opt: s.opt, room: room, index: newIndex(s.db), quota: quota,
+		failed: s.replace,
+		segs:   &segments{max: s.opt.OpenSegments, all: map[uint32]*segment{}},
+		dirty:  map[*segment]bool{}, next: 1, grants: map[owner]int{},
 	}
 	r.clean = newCompactor(r, s.note)
 	if err := r.recover(); err != nil {
@@ -255,6 +256,7 @@ func (r *records) finishReleases() error {
 
 // close makes lazy writes durable and closes the files.
 func (r *records) close() error {
+	r.clean.interrupt()
 	r.clean.done.Wait()
 	err := r.syncAll()
 	r.mu.Lock()

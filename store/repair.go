@@ -49,7 +49,7 @@ func (s *Store) Repair(ctx context.Context, lost func(Problem) error) (Repaired,
 		return Repaired{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	if err := r.raise(); err != nil {
 		return Repaired{}, err
 	}

@@ -226,7 +226,7 @@ func TestRepairAnything(t *testing.T) {
 			b := noise(3, i, 1000+int(i)*4000)
 			want[put(t, s, "a", b)] = b
 		}
-		for _, g := range s.records.segs.list() {
+		for _, g := range s.records().segs.list() {
 			for range rapid.IntRange(0, 6).Draw(rt, "changes") {
 				off := rapid.Int64Range(0, g.end-1).Draw(rt, "offset")
 				if err := flipInMemory(g, off); err != nil {

@@ -238,7 +238,7 @@ func (b *Batch) Commit() error {
 		return err
 	}
 	defer b.s.gate.leave()
-	if err := b.s.records.room.floor("commit"); err != nil {
+	if err := b.s.records().room.floor("commit"); err != nil {
 		return err
 	}
 	pb := b.s.db.NewBatch()

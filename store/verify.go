@@ -46,7 +46,7 @@ func (s *Store) Verify(bad func(Problem) error) (Verified, error) {
 		return Verified{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.clean.work.Lock()
 	defer r.clean.work.Unlock()
 	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) {
