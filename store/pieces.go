@@ -53,7 +53,7 @@ func (p *Pieces) Get(digest types.Hash) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.payload(id{kindPiece, digest})
+	b, err := p.s.records().payload(id{kindPiece, digest})
 	return b, missing(digest, err)
 }
 
@@ -64,7 +64,7 @@ func (p *Pieces) ReadAt(digest types.Hash, off, n int64) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.read(id{kindPiece, digest}, off, n)
+	b, err := p.s.records().read(id{kindPiece, digest}, off, n)
 	return b, missing(digest, err)
 }
 
@@ -87,7 +87,7 @@ func (p *Pieces) Size(digest types.Hash) (int64, error) {
 		return 0, err
 	}
 	defer p.s.gate.leave()
-	e, ok, err := p.s.records.held(id{kindPiece, digest})
+	e, ok, err := p.s.records().held(id{kindPiece, digest})
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -121,5 +121,5 @@ func (p *Pieces) Release(owned string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	return p.s.records.releaseOwner(o)
+	return p.s.records().releaseOwner(o)
 }

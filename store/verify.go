@@ -22,6 +22,9 @@ type Problem struct {
 
 // Error tells the problem in one line.
 func (p *Problem) Error() string {
+	if p.Kind == "disk" {
+		return p.Err.Error()
+	}
 	if p.Segment == 0 {
 		return fmt.Sprintf("%s %s: %v", p.Kind, p.Key.Short(), p.Err)
 	}
@@ -32,6 +35,7 @@ func (p *Problem) Error() string {
 type Verified struct {
 	Records, Blocks int64
 	Bytes           int64 // of segments
+	Lost            int64 // records to be fetched again; see Losses
 }
 
 // Verify reads everything that was durable when it began, checks every hash and
@@ -42,7 +46,7 @@ func (s *Store) Verify(bad func(Problem) error) (Verified, error) {
 		return Verified{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.clean.work.Lock()
 	defer r.clean.work.Unlock()
 	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) {
@@ -65,6 +69,13 @@ func (v *verifier) run() error {
 	if err := v.blocks(); err != nil {
 		return err
 	}
+	for _, d := range v.r.diskList() {
+		if err := d.gone(); err != nil {
+			if err := v.bad(Problem{Kind: "disk", Owned: true, Err: err}); err != nil {
+				return err
+			}
+		}
+	}
 	for _, s := range v.r.segs.list() {
 		row, err := lookup(v.db, segmentKey(s.number))
 		if err != nil {
@@ -78,6 +89,9 @@ func (v *verifier) run() error {
 			return err
 		}
 		v.ends[s.number] = known.end
+		if s.disk.down.Load() != nil {
+			continue // said already
+		}
 		if err := v.segment(s.number, known); err != nil {
 			return err
 		}
@@ -203,6 +217,10 @@ func (v *verifier) rows() error {
 			return v.bad(Problem{Kind: "index", Key: i.key, Owned: true, Err: err})
 		}
 		refs += int64(e.refs)
+		if e.lost() {
+			v.seen.Lost++
+			return nil
+		}
 		return v.points(i, e)
 	})
 	if err != nil {
@@ -228,6 +246,9 @@ func (v *verifier) points(i id, e entry) error {
 		return v.bad(p)
 	}
 	s, err := v.r.segs.acquire(e.segment)
+	if errors.Is(err, ErrDiskGone) {
+		return nil
+	}
 	if err != nil {
 		p.Err = err
 		return v.bad(p)

@@ -16,6 +16,7 @@ import (
 	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/sponsor"
 	"github.com/staddle/staddle/store"
+	"github.com/staddle/staddle/store/bucket"
 )
 
 // Exit codes; 10 to 12 are those of restic.
@@ -69,6 +70,13 @@ var reasons = []reason{
 	{store.ErrNotStore, "store.foreign", exitFailed, "choose another directory with --home"},
 	{store.ErrQuota, "store.quota", exitFailed, "free room with staddle rm  or  raise the quota"},
 	{store.ErrDiskFull, "store.disk_full", exitFailed, "free space on that disk, then the same command again"},
+	{bucket.ErrAddress, "usage.bucket", exitUsage, "staddle disk add s3://HOST/BUCKET/PREFIX"},
+	{bucket.ErrCredentials, "store.credentials", exitDenied, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY  or  AWS_SHARED_CREDENTIALS_FILE"},
+	{bucket.ErrDenied, "store.bucket_denied", exitDenied, "check the credentials and the rights on the bucket"},
+	{bucket.ErrAbsent, "store.no_bucket", exitNotFound, "make the bucket first"},
+	{bucket.ErrUnreachable, "store.bucket_away", exitRetry, "the same command again, when the bucket can be reached"},
+	{store.ErrDiskGone, "store.disk_gone", exitFailed, "bring the disk back and start again  or  staddle disk lost DIR"},
+	{store.ErrNoDisk, "store.no_disk", exitNotFound, "staddle disk ls"},
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
