@@ -36,9 +36,9 @@ type Pieces interface {
 // Room is bytes set aside for pieces of one owner. What was put stays when the
 // process dies, the room does not.
 type Room interface {
-	// PutLazy stores a piece, durable at the next Commit at the latest. A piece
-	// that is held already uses no room.
-	PutLazy(piece []byte) (types.Hash, error)
+	// PutKnown stores a piece whose digest the caller has just computed; durable at
+	// the next Commit at the latest. A piece that is held already uses no room.
+	PutKnown(digest types.Hash, piece []byte) error
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.

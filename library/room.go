@@ -3,6 +3,7 @@ package library
 import (
 	"errors"
 
+	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/types"
 )
 
@@ -30,23 +31,29 @@ func openRoom(reserve func(string, int64) (Room, error), owner string, estimate 
 	return r, err
 }
 
-// put stores a piece.
+// put stores a piece and gives its digest.
 func (r *room) put(piece []byte) (types.Hash, error) {
-	digest, err := r.try(piece)
-	if err == nil || r.now.Left() >= int64(len(piece)) {
-		return digest, err
-	}
-	if err := r.grow(int64(len(piece))); err != nil {
-		return digest, err
-	}
-	return r.try(piece)
+	digest := archive.PieceDigest(piece)
+	return digest, r.putKnown(digest, piece)
 }
 
-func (r *room) try(piece []byte) (types.Hash, error) {
+// putKnown stores a piece of which the digest was just computed.
+func (r *room) putKnown(digest types.Hash, piece []byte) error {
+	err := r.try(digest, piece)
+	if err == nil || r.now.Left() >= int64(len(piece)) {
+		return err
+	}
+	if err := r.grow(int64(len(piece))); err != nil {
+		return err
+	}
+	return r.try(digest, piece)
+}
+
+func (r *room) try(digest types.Hash, piece []byte) error {
 	before := r.now.Left()
-	digest, err := r.now.PutLazy(piece)
+	err := r.now.PutKnown(digest, piece)
 	r.stored += before - r.now.Left()
-	return digest, err
+	return err
 }
 
 // grow takes the next step, or at least what the next piece needs.
