@@ -80,6 +80,9 @@ func (a *Assembler) Add(m Member, p Packed) error {
 		return err
 	}
 	at := a.offset
+	if m.Stored && !p.Changed {
+		a.runs(m)
+	}
 	if err := a.writeKnown(p.Bytes, p.pieces); err != nil {
 		return err
 	}
@@ -91,6 +94,19 @@ func (a *Assembler) Add(m Member, p Packed) error {
 	}
 	a.progress(m)
 	return err
+}
+
+// runs tells where the blocks of a stored member will stand (G3).
+func (a *Assembler) runs(m Member) {
+	if a.opts.Runs == nil {
+		return
+	}
+	at := a.offset + gzipHead
+	for off := int64(0); off < m.Size; off += storedBlock {
+		at += blockHead
+		a.opts.Runs(Run{File: m.Entry, At: at, Offset: m.Offset + off, Size: min(storedBlock, m.Size-off)})
+		at += storedBlock
+	}
 }
 
 func (a *Assembler) write(p []byte) error { return a.writeKnown(p, nil) }

@@ -50,7 +50,39 @@ func checkStored(t *testing.T, m Member, got Packed, padded []byte, length int) 
 	for b := want.Bytes[len("before"):]; len(b) >= types.PieceSize; b = b[types.PieceSize:] {
 		want.pieces = append(want.pieces, PieceDigest(b[:types.PieceSize]))
 	}
+	if !bytes.Equal(got.Bytes, want.Bytes) {
+		t.Fatalf("member at %d of %d bytes differs from that of %d", m.Offset, len(got.Bytes), len(want.Bytes))
+	}
+	got.Bytes, want.Bytes = nil, nil
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(Packed{})); d != "" {
-		t.Fatalf("member at %d: %.300s", m.Offset, d)
+		t.Fatalf("member at %d: %s", m.Offset, d)
+	}
+}
+
+// TestRuns: where a run is said to be, the bytes of the file are, and all bytes
+// of stored files are in runs.
+func TestRuns(t *testing.T) {
+	files := map[string][]byte{
+		"film": noise(1, StoredChunk+3*storedBlock+7), "photo": noise(2, 3<<20), "song": noise(3, storedFrom),
+		"text": prose(4, 2<<20), "tiny": noise(5, 100),
+	}
+	var list []file
+	for name, data := range files {
+		list = append(list, file{name: name, data: data})
+	}
+	var runs []Run
+	_, sink := pack(t, folder(list...), Options{Runs: func(r Run) { runs = append(runs, r) }})
+	covered, last := map[string]int64{}, int64(0)
+	for _, r := range runs {
+		want := files[r.File.Name][r.Offset:][:r.Size]
+		if r.At < last || !bytes.Equal(sink.tgz[r.At:][:r.Size], want) {
+			t.Fatalf("%q: %d bytes from %d do not stand at %d", r.File.Name, r.Size, r.Offset, r.At)
+		}
+		last = r.At + r.Size
+		covered[r.File.Name] += r.Size
+	}
+	want := map[string]int64{"film": StoredChunk + 3*storedBlock + 7, "photo": 3 << 20, "song": storedFrom}
+	if d := cmp.Diff(want, covered); d != "" {
+		t.Fatal(d)
 	}
 }

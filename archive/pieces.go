@@ -26,16 +26,13 @@ func (c *cutter) write(p []byte, known []types.Hash) error {
 	}
 	for len(p) > 0 {
 		if len(c.buf) == 0 && len(p) >= types.PieceSize {
-			piece, digest := p[:types.PieceSize], types.Hash{}
-			if len(known) > 0 {
-				digest, known = known[0], known[1:]
-			} else {
-				digest = PieceDigest(piece)
+			if len(known) == 0 {
+				known = []types.Hash{PieceDigest(p[:types.PieceSize])}
 			}
-			if err := c.piece(digest, piece); err != nil {
+			if err := c.piece(known[0], p[:types.PieceSize]); err != nil {
 				return err
 			}
-			p = p[types.PieceSize:]
+			p, known = p[types.PieceSize:], known[1:]
 			continue
 		}
 		n := min(len(p), types.PieceSize-len(c.buf))

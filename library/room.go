@@ -3,7 +3,6 @@ package library
 import (
 	"errors"
 
-	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/types"
 )
 
@@ -29,12 +28,6 @@ func openRoom(reserve func(string, int64) (Room, error), owner string, estimate 
 		r.now, err = reserve(owner, 0)
 	}
 	return r, err
-}
-
-// put stores a piece and gives its digest.
-func (r *room) put(piece []byte) (types.Hash, error) {
-	digest := archive.PieceDigest(piece)
-	return digest, r.putKnown(digest, piece)
 }
 
 // putKnown stores a piece of which the digest was just computed.

@@ -15,3 +15,27 @@ func (r *Reservation) PutKnown(digest types.Hash, piece []byte) error {
 	}
 	return r.putLazy(digest, piece)
 }
+
+// Adopt makes the owner of the reservation an owner of a piece that is held, and
+// reports whether it is. The piece is not read; it uses no bytes of the
+// reservation.
+func (r *Reservation) Adopt(digest types.Hash) (bool, error) {
+	if err := r.enter(); err != nil {
+		return false, err
+	}
+	defer r.leave()
+	s, i := r.r, id{r.owner.kind, digest}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return false, err
+	}
+	if _, ok, err := s.held(i); err != nil || !ok {
+		return false, err
+	}
+	owned, err := s.index.get(r.owner.row(digest))
+	if err != nil || owned != nil {
+		return err == nil, err
+	}
+	return true, s.refer(r.grant, i)
+}

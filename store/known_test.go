@@ -36,3 +36,49 @@ func TestPutKnown(t *testing.T) {
 		t.Fatal("a piece above the limit is taken")
 	}
 }
+
+// TestAdopt: an owner more keeps a piece, at no cost, and once.
+func TestAdopt(t *testing.T) {
+	s, err := Memory(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, err := s.Pieces().Reserve("first", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := first.Put([]byte("a piece"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.Pieces().Reserve("second", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if ok, err := second.Adopt(digest); err != nil || !ok {
+			t.Fatalf("adopt: %v, %v", ok, err)
+		}
+	}
+	if ok, err := second.Adopt(types.Hash{1}); err != nil || ok {
+		t.Fatalf("adopt what is not there: %v, %v", ok, err)
+	}
+	if err := second.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"first", "second"} {
+		if ok, err := s.Pieces().Has(digest); err != nil || !ok {
+			t.Fatalf("before %s lets go: %v, %v", owner, ok, err)
+		}
+		if err := s.Pieces().Release(owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ok, err := s.Pieces().Has(digest); err != nil || ok {
+		t.Fatalf("in the end: %v, %v", ok, err)
+	}
+	if _, err := second.Adopt(digest); err == nil {
+		t.Fatal("a settled reservation adopts")
+	}
+}
