@@ -109,3 +109,7 @@ func (p *putting) adopt(digest types.Hash) error {
 	}
 	return p.room.putKnown(digest, b)
 }
+
+// members ends keeping in place: the table of contents must be readable also when
+// the last file is not.
+func (p *putting) members() { p.trace = nil }

@@ -84,7 +84,7 @@ func TestInPlace(t *testing.T) {
 func TestPlacedFilm(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	ok(t, os.WriteFile(filepath.Join(folder, "film"), noise(1, 16<<20), 0o644))
+	ok(t, os.WriteFile(filepath.Join(folder, "film"), noise(1, 40<<20), 0o644))
 	s := open(t, t.TempDir(), nil)
 	p := s.mustPlace(t, folder)
 	if grown := int64(s.rowBytes(t)) + s.usage(t).Live; grown*100 > int64(p.Attachment.Size) {

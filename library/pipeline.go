@@ -43,7 +43,8 @@ type step struct {
 	made   chan archive.Packed // holds one
 }
 
-// pack is archive.Pack, spread over the cores.
+// pack is archive.Pack, spread over the cores. A sink with a method members is told
+// when all members have come and the table of contents follows.
 func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink) (archive.Manifest, error) {
 	p := &pipeline{
 		fsys: fsys, held: semaphore.NewWeighted(inFlight),
@@ -62,6 +63,9 @@ func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink)
 	}
 	for _, w := range p.warned {
 		p.assembler.Warn(w)
+	}
+	if s, ok := sink.(interface{ members() }); ok {
+		s.members()
 	}
 	return p.assembler.Finish()
 }

@@ -16,6 +16,7 @@ type PutOptions struct {
 	Strict      bool             // the first thing that would be left out is an error
 	RangePieces int              // N of rule G7; 0 means 256
 	InPlace     bool             // pieces that are bytes of files are not copied: the files must stay
+	Guard       bool             // ErrVanished when more than 30 % of the files of the version before are gone
 }
 
 // Published is a dataset that is durable in the store.
@@ -66,6 +67,11 @@ func (l *Library) put(ctx context.Context, f *folder, o PutOptions, w Watch) (Pu
 	defer p.end()
 	if err := p.compare(); err != nil {
 		return Published{}, err
+	}
+	if o.Guard {
+		if err := p.guard(); err != nil {
+			return Published{}, err
+		}
 	}
 	out, err := p.run(w.reading(content))
 	if err == nil {
