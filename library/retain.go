@@ -3,6 +3,7 @@ package library
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ func (k Keep) stays(versions []Version, zone *time.Location) []bool {
 
 // Retaining says what Retain may let go.
 type Retaining struct {
-	Folder string         // absolute
+	Folder string         // or file
 	Name   string         // of the dataset
 	Keep   Keep           //
 	Zone   *time.Location // where days begin
@@ -101,6 +102,9 @@ type Retaining struct {
 // and gives them. A version stays while Bound says so, or while it is a version of
 // another folder or name, too.
 func (l *Library) Retain(r Retaining) (gone []Version, err error) {
+	if r.Folder, err = filepath.Abs(r.Folder); err != nil {
+		return nil, err
+	}
 	list, err := l.heldVersions(r.Folder, r.Name)
 	if err != nil || len(list) == 0 {
 		return nil, err
