@@ -18,6 +18,7 @@ const (
 	inFlight    = 64 << 20 // bytes of members that are planned and not yet assembled
 	stepsAhead  = 512      // of those members
 	largeMember = 64 << 10 // bytes from which buffers are used again
+	smallHead   = 256      // bytes that a deflated header takes, or the frame of a small file
 )
 
 // pipeline packs a folder on all cores: one goroutine plans, several make
@@ -123,8 +124,8 @@ func (p *pipeline) compress() error {
 }
 
 func (p *pipeline) buffer(s *step) []byte {
-	if s.member.Size < largeMember {
-		return nil
+	if s.member.Size < largeMember { // no more than fits: it grows at most once
+		return make([]byte, 0, s.member.Size+smallHead)
 	}
 	select {
 	case b := <-p.free:

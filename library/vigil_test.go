@@ -23,10 +23,22 @@ func TestVigil(t *testing.T) {
 		due  bool
 		fail bool
 	}{
-		{0, 1, true, false}, {1, 1, false, false}, {60, 1, false, false},
-		{61, 2, false, false}, {65, 3, false, false}, {74, 3, false, false}, {75, 3, true, false},
-		{76, 3, false, false}, {80, 4, false, false}, {85, 3, false, false}, {99, 3, false, false}, // as it was put
-		{100, 5, false, false}, {110, 5, true, true}, {111, 5, false, false}, {139, 5, false, false}, {140, 5, true, false},
+		{0, 1, true, false},
+		{1, 1, false, false},
+		{60, 1, false, false},
+		{61, 2, false, false},
+		{65, 3, false, false},
+		{74, 3, false, false},
+		{75, 3, true, false},
+		{76, 3, false, false},
+		{80, 4, false, false},
+		{85, 3, false, false},
+		{99, 3, false, false}, // as it was put
+		{100, 5, false, false},
+		{110, 5, true, true},
+		{111, 5, false, false},
+		{139, 5, false, false},
+		{140, 5, true, false},
 		{141, 5, false, false},
 	} {
 		now := start.Add(time.Duration(step.at) * time.Second)

@@ -2,7 +2,10 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/staddle/staddle/types"
 )
@@ -80,5 +83,50 @@ func TestAdopt(t *testing.T) {
 	}
 	if _, err := second.Adopt(digest); err == nil {
 		t.Fatal("a settled reservation adopts")
+	}
+}
+
+// TestPutKnownAhead: many pieces from several sides, with syncs under way, are all
+// there after Commit and a new start.
+func TestPutKnownAhead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pieces = 600
+	res, err := s.Pieces().Reserve("me", pieces*types.PieceSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := func(i int) []byte {
+		b := make([]byte, types.PieceSize)
+		copy(b, types.Be64(uint64(i)))
+		return b
+	}
+	var work errgroup.Group
+	for side := range 3 {
+		work.Go(func() error {
+			for i := side; i < pieces; i += 3 {
+				b := piece(i)
+				if err := res.PutKnown(types.Digest(types.RawCID(b)), b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := errors.Join(work.Wait(), res.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range pieces {
+		if got, err := s.Pieces().Get(types.Digest(types.RawCID(piece(i)))); err != nil || !bytes.Equal(got, piece(i)) {
+			t.Fatalf("piece %d: %v", i, err)
+		}
 	}
 }
