@@ -68,6 +68,7 @@ type Stored struct {
 	Used     int64 `json:"used"`
 	Reserved int64 `json:"reserved"`
 	Quota    int64 `json:"quota"`
+	AtRisk   int   `json:"atRisk,omitempty"` // files of datasets in place that have changed
 }
 
 // Community is what a node knows of its community.
@@ -106,6 +107,9 @@ type PutRequest struct {
 	Lock       string `json:"lock,omitempty"`
 	PriceRoom  uint32 `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
 	Wait       bool   `json:"wait"`                // until every copy is kept
+	InPlace    bool   `json:"inPlace,omitempty"`   // pieces that are bytes of files are not copied
+	Guard      bool   `json:"guard,omitempty"`     // an error when more than 30 % of the files have vanished
+	Keep       string `json:"keep,omitempty"`      // versions that stay held, such as daily:7,weekly:5
 }
 
 // PutResult is a published dataset.
@@ -125,6 +129,21 @@ type PutResult struct {
 	Locked   string   `json:"locked,omitempty"`
 	Likely   string   `json:"likely,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	Repeated bool     `json:"repeated"`          // held already, under this name
+	Stored   int64    `json:"stored"`            // bytes of pieces that were not held before
+	InPlace  int64    `json:"inPlace,omitempty"` // bytes of pieces kept as parts of files
+	Since    *Since   `json:"since,omitempty"`   // what it shares with the version before
+	Removed  []string `json:"removed,omitempty"` // versions let go
+}
+
+// Since says what a dataset shares with the version before it.
+type Since struct {
+	Ref          string `json:"ref"` // that version
+	Added        int64  `json:"added"`
+	Pieces       uint32 `json:"pieces"` // of the new dataset
+	Shared       uint32 `json:"shared"` // of them, held by that version, too
+	Ranges       uint32 `json:"ranges"`
+	SharedRanges uint32 `json:"sharedRanges"`
 }
 
 // GetRequest fetches a dataset into a folder.
@@ -179,6 +198,9 @@ type Dataset struct {
 	Size  uint64 `json:"size"`
 	Whole bool   `json:"whole"`
 	Added int64  `json:"added"`
+
+	InPlace bool `json:"inPlace,omitempty"` // pieces are kept as parts of files
+	AtRisk  int  `json:"atRisk,omitempty"`  // files of it that have changed
 }
 
 // CatRequest asks for bytes of one file.

@@ -96,7 +96,7 @@ func (f *fetching) ask() error {
 	}
 	f.got = make([]bool, len(f.want))
 	if err := f.d.l.Source.Pieces(f.d.ctx, f.d.id, f.want, f.take); err != nil {
-		return fmt.Errorf("fetch pieces: %w", err)
+		return fmt.Errorf("fetch pieces: %w", f.d.l.why(f.want[0], err))
 	}
 	if i := slices.Index(f.got, false); i >= 0 {
 		return fmt.Errorf("fetch pieces: %w", &NotHeld{"piece " + f.want[i].Short()})
@@ -115,7 +115,7 @@ func (f *fetching) take(i int, piece []byte) error {
 	if int64(len(piece)) != f.lengths[i] {
 		return &BadError{"piece " + f.want[i].Short(), fmt.Errorf("%d bytes, want %d", len(piece), f.lengths[i])}
 	}
-	if _, err := f.room.put(piece); err != nil {
+	if err := f.room.putKnown(f.want[i], piece); err != nil {
 		return err
 	}
 	f.got[i] = true

@@ -36,9 +36,11 @@ type Pieces interface {
 // Room is bytes set aside for pieces of one owner. What was put stays when the
 // process dies, the room does not.
 type Room interface {
-	// PutLazy stores a piece, durable at the next Commit at the latest. A piece
-	// that is held already uses no room.
-	PutLazy(piece []byte) (types.Hash, error)
+	// PutKnown stores a piece whose digest the caller has just computed; durable at
+	// the next Commit at the latest. A piece that is held already uses no room.
+	PutKnown(digest types.Hash, piece []byte) error
+	// Adopt makes the owner an owner of a piece that is held; false when it is not.
+	Adopt(digest types.Hash) (bool, error)
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.
@@ -83,6 +85,7 @@ func Rooms[R Room](reserve func(owner string, bytes int64) (R, error)) func(stri
 // Library is the datasets of one node.
 type Library struct {
 	Config
+	placed *placed // is Config's Pieces
 
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
@@ -93,7 +96,12 @@ func New(c Config) (*Library, error) {
 	if c.Source == nil {
 		c.Source = Offline{}
 	}
-	l := &Library{Config: c, active: map[string]bool{}}
+	p, err := openPlaced(&c)
+	if err != nil {
+		return nil, err
+	}
+	c.Pieces = p
+	l := &Library{Config: c, placed: p, active: map[string]bool{}}
 	return l, l.sweep()
 }
 

@@ -18,6 +18,7 @@ const (
 	inFlight    = 64 << 20 // bytes of members that are planned and not yet assembled
 	stepsAhead  = 512      // of those members
 	largeMember = 64 << 10 // bytes from which buffers are used again
+	smallHead   = 256      // bytes that a deflated header takes, or the frame of a small file
 )
 
 // pipeline packs a folder on all cores: one goroutine plans, several make
@@ -43,7 +44,8 @@ type step struct {
 	made   chan archive.Packed // holds one
 }
 
-// pack is archive.Pack, spread over the cores.
+// pack is archive.Pack, spread over the cores. A sink with a method members is told
+// when all members have come and the table of contents follows.
 func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink) (archive.Manifest, error) {
 	p := &pipeline{
 		fsys: fsys, held: semaphore.NewWeighted(inFlight),
@@ -62,6 +64,9 @@ func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink)
 	}
 	for _, w := range p.warned {
 		p.assembler.Warn(w)
+	}
+	if s, ok := sink.(interface{ members() }); ok {
+		s.members()
 	}
 	return p.assembler.Finish()
 }
@@ -119,8 +124,8 @@ func (p *pipeline) compress() error {
 }
 
 func (p *pipeline) buffer(s *step) []byte {
-	if s.member.Size < largeMember {
-		return nil
+	if s.member.Size < largeMember { // no more than fits: it grows at most once
+		return make([]byte, 0, s.member.Size+smallHead)
 	}
 	select {
 	case b := <-p.free:

@@ -30,23 +30,23 @@ func openRoom(reserve func(string, int64) (Room, error), owner string, estimate 
 	return r, err
 }
 
-// put stores a piece.
-func (r *room) put(piece []byte) (types.Hash, error) {
-	digest, err := r.try(piece)
+// putKnown stores a piece of which the digest was just computed.
+func (r *room) putKnown(digest types.Hash, piece []byte) error {
+	err := r.try(digest, piece)
 	if err == nil || r.now.Left() >= int64(len(piece)) {
-		return digest, err
+		return err
 	}
 	if err := r.grow(int64(len(piece))); err != nil {
-		return digest, err
+		return err
 	}
-	return r.try(piece)
+	return r.try(digest, piece)
 }
 
-func (r *room) try(piece []byte) (types.Hash, error) {
+func (r *room) try(digest types.Hash, piece []byte) error {
 	before := r.now.Left()
-	digest, err := r.now.PutLazy(piece)
+	err := r.now.PutKnown(digest, piece)
 	r.stored += before - r.now.Left()
-	return digest, err
+	return err
 }
 
 // grow takes the next step, or at least what the next piece needs.

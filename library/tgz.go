@@ -78,7 +78,7 @@ func (d *dataset) pieceAgain(number uint32, digest types.Hash, why error) ([]byt
 	if _, missing := isMissing(why); missing {
 		ahead := min(readAhead, d.held.Attachment.Pieces-number+1)
 		if _, err := d.fetch([]span{{number, ahead}}); err != nil {
-			return nil, err
+			return nil, d.l.why(digest, err)
 		}
 		return d.l.Pieces.Get(digest)
 	}

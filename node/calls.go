@@ -53,10 +53,14 @@ func (n *Node) status(version string) (*api.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	risks, err := n.lib.Risks()
+	if err != nil {
+		return nil, err
+	}
 	st := &api.Status{
 		Version: version, Account: n.Account().String(), Address: n.Account().Address().String(),
 		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Peers: []api.Peer{},
-		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota},
+		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota, AtRisk: len(risks)},
 	}
 	if n.dht != nil {
 		st.DHT = n.dht.Addr().String()

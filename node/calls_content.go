@@ -36,7 +36,11 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 	if q.Visibility != types.VisibilityPublic.String() {
 		return nil, fmt.Errorf("visibility %q: %w; today only public", q.Visibility, ErrNotYet)
 	}
-	o := library.PutOptions{Name: q.Name, Visibility: types.VisibilityPublic, Strict: q.Strict}
+	o := library.PutOptions{Name: q.Name, Visibility: types.VisibilityPublic, Strict: q.Strict, InPlace: q.InPlace, Guard: q.Guard}
+	keep, err := library.ParseKeep(q.Keep)
+	if err != nil {
+		return nil, fmt.Errorf("keep: %w", err)
+	}
 	t := n.current()
 	if t != nil {
 		o.RangePieces = int(t.chain.Genesis().Rules.RangePieces)
@@ -49,22 +53,38 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 		return nil, err
 	}
 	fillPut(res, &p)
-	if t == nil {
-		return res, nil
+	if t != nil {
+		err = t.spread(ctx, q, &p.Attachment, res, out)
 	}
-	if err := t.publish(ctx, &p.Attachment, res); err != nil {
-		return nil, fmt.Errorf("publish in the community: %w", err)
+	if err == nil && q.Keep != "" {
+		err = n.retain(q.Path, p.Attachment.Name, keep, res)
+	}
+	return res, err
+}
+
+// spread publishes what is in the library, and has copies kept.
+func (t *town) spread(ctx context.Context, q api.PutRequest, a *types.Attachment, res *api.PutResult, out *api.Out) error {
+	if err := t.publish(ctx, a, res); err != nil {
+		return fmt.Errorf("publish in the community: %w", err)
 	}
 	if q.Copies == 0 {
-		return res, nil
+		return nil
 	}
-	return res, t.plan(ctx, q, &p.Attachment, res, out)
+	return t.plan(ctx, q, a, res, out)
 }
 
 func fillPut(res *api.PutResult, p *library.Published) {
 	a, ref := &p.Attachment, p.Ref()
 	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), a.Name, a.Index.String(), a.UnixFS.String()
 	res.Size, res.Pieces, res.Ranges = a.Size, a.Pieces, a.RangeCount
+	res.Repeated, res.Stored, res.InPlace = p.Repeated, p.Stored, p.InPlace
+	if s := p.Since; s != nil {
+		before := library.Ref{Dataset: s.Dataset}
+		res.Since = &api.Since{
+			Ref: before.String(), Added: int64(s.Added), Pieces: s.Pieces, Shared: s.Shared,
+			Ranges: s.Ranges, SharedRanges: s.SharedRanges,
+		}
+	}
 }
 
 // publish puts the dataset on the chain, once.
@@ -242,8 +262,13 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 		held, err := n.lib.Datasets()
 		for _, h := range held {
 			whole := library.Ref{Dataset: h.Attachment.Dataset()}
+			risks, err := n.lib.AtRisk(&h)
+			if err != nil {
+				return nil, err
+			}
 			res.Datasets = append(res.Datasets, api.Dataset{
 				Ref: whole.String(), Name: h.Attachment.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
+				InPlace: h.InPlace(), AtRisk: len(risks),
 			})
 		}
 		return res, err

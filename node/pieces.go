@@ -267,10 +267,7 @@ func (s served) Node(_ context.Context, c cid.Cid) ([]byte, error) { return s.t.
 
 // Has reports whether a piece is here.
 func (s served) Has(ctx context.Context, digest types.Hash) bool {
-	if ok, err := s.t.node.store.Pieces().Has(digest); err == nil && ok {
-		return true
-	}
-	return s.t.host.HasPiece(digest)
+	return s.t.node.lib.Has(digest) || s.t.host.HasPiece(digest)
 }
 
 // subnet is the /24 or /48 that a device connects from (F1).

@@ -148,8 +148,8 @@ func (c *cloud) clear() error {
 	return b.Remove(diskFile)
 }
 
-// ahead is what is read at once when a file is read from one end to the other.
-const ahead = 1 << 20
+// cloudAhead is what is read at once when a file is read from one end to the other.
+const cloudAhead = 1 << 20
 
 // cloudFile is one segment: in memory until it is synced, then an object.
 type cloudFile struct {
@@ -218,7 +218,7 @@ func (f *cloudFile) ReadAt(p []byte, off int64) (int, error) {
 	switch {
 	case fresh:
 		return 0, io.ErrUnexpectedEOF
-	case follows && len(p) < ahead:
+	case follows && len(p) < cloudAhead:
 		return f.readAhead(p, off)
 	}
 	return f.fetch(p, off)
@@ -237,7 +237,7 @@ func (f *cloudFile) fetch(p []byte, off int64) (int, error) {
 }
 
 func (f *cloudFile) readAhead(p []byte, off int64) (int, error) {
-	window := make([]byte, ahead)
+	window := make([]byte, cloudAhead)
 	n, err := f.fetch(window, off)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, err

@@ -18,7 +18,10 @@ func (s *Store) Pieces() *Pieces { return &Pieces{s} }
 // Reservation is room for pieces of one owner. Several goroutines may put
 // through one Reservation; Commit or Release ends it. A reservation does not
 // outlive the process; what was put through it does.
-type Reservation struct{ *grant }
+type Reservation struct {
+	*grant
+	ahead ahead
+}
 
 // Reserve sets n bytes of pieces aside, before the first of them is written.
 // Errors: ErrQuota, ErrDiskFull.
@@ -27,7 +30,7 @@ func (p *Pieces) Reserve(owned string, n int64) (*Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reservation{g}, nil
+	return &Reservation{grant: g}, nil
 }
 
 // Put stores a piece durably and gives its digest. A piece that is held already

@@ -53,6 +53,9 @@ type reason struct {
 	next string // what to do; "" when the error knows better
 }
 
+// vanished is the code of a folder that lacks many files.
+const vanished = "folder.vanished"
+
 // reasons are tried in order: the first that matches decides.
 var reasons = []reason{
 	{context.Canceled, "interrupted", exitInterrupted, "the same command again goes on where this one stopped"},
@@ -78,6 +81,8 @@ var reasons = []reason{
 	{store.ErrDiskGone, "store.disk_gone", exitFailed, "bring the disk back and start again  or  staddle disk lost DIR"},
 	{store.ErrNoDisk, "store.no_disk", exitNotFound, "staddle disk ls"},
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
+	{library.ErrVanished, vanished, exitFailed, "is the disk mounted?  staddle put FOLDER  without --watch confirms it"},
+	{library.ErrAtRisk, "data.at_risk", exitBad, "bring the file back  or  staddle put FOLDER  makes a new version"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
 	{library.ErrNotYet, "not_yet", exitUsage, "staddle help"},
@@ -185,7 +190,7 @@ func (a *app) plain(err error) string {
 		return "out of time" + a.at
 	}
 	for _, as := range []func(error) error{
-		as[*library.NotHeld], as[*library.BadError], as[*store.QuotaError], as[*store.DiskError], as[*archive.Warning],
+		as[*library.Vanished], as[*library.AtRisk], as[*library.NotHeld], as[*library.BadError], as[*store.QuotaError], as[*store.DiskError], as[*archive.Warning],
 	} {
 		if inner := as(err); inner != nil {
 			return inner.Error()

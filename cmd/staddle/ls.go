@@ -48,7 +48,11 @@ func (a *app) listDatasets(l *local) error {
 		return err
 	}
 	for i := range all {
-		if err := a.listDataset(&all[i]); err != nil {
+		risks, err := l.AtRisk(&all[i])
+		if err != nil {
+			return err
+		}
+		if err := a.listDataset(&all[i], len(risks)); err != nil {
 			return err
 		}
 	}
@@ -64,7 +68,7 @@ func (a *app) listDatasets(l *local) error {
 	return nil
 }
 
-func (a *app) listDataset(h *library.Held) error {
+func (a *app) listDataset(h *library.Held, risks int) error {
 	at := &h.Attachment
 	ref := library.Ref{Dataset: at.Dataset()}.String()
 	if a.json {
@@ -76,18 +80,30 @@ func (a *app) listDataset(h *library.Held) error {
 			Pieces uint32 `json:"pieces"`
 			Whole  bool   `json:"whole"`
 			Added  int64  `json:"added_ms"`
-		}{item, ref, at.Name, at.Size, at.Pieces, h.Whole, int64(h.Added)})
-	}
-	state := "whole"
-	if !h.Whole {
-		state = "part"
+
+			InPlace bool `json:"in_place"`
+			AtRisk  int  `json:"at_risk"`
+		}{item, ref, at.Name, at.Size, at.Pieces, h.Whole, int64(h.Added), h.InPlace(), risks})
 	}
 	if a.isTerminal(a.stdout) {
 		ref = library.Scheme + shortRoot(ref[len(library.Scheme):])
 	}
 	added := time.UnixMilli(int64(h.Added)).Format("2006-01-02 15:04")
-	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), state, added, safe(at.Name))
+	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), stateText(h.Whole, h.InPlace(), risks), added, safe(at.Name))
 	return err
+}
+
+// stateText is how much of a dataset is here, and how.
+func stateText(whole, inPlace bool, risks int) string {
+	switch {
+	case risks > 0:
+		return "RISK"
+	case !whole:
+		return "part"
+	case inPlace:
+		return "place"
+	}
+	return "whole"
 }
 
 // shortRoot is enough of a root to tell it from others by eye.

@@ -16,6 +16,7 @@ import (
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/types"
 )
 
 // The verbs of content, spoken to the daemon. Their results look like those of
@@ -48,6 +49,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 	q := api.PutRequest{
 		Path: abs, Name: f.name, Visibility: f.visibility, Strict: f.strict,
 		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
+		InPlace: f.inPlace, Guard: f.guard, Keep: f.keep,
 	}
 	var r api.PutResult
 	if err := a.call(ctx, api.CallPut, q, &r); err != nil {
@@ -60,12 +62,28 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 		}{summary, r})
 	}
 	a.warnAll(r.Warnings)
-	a.note("stored  %s  %s in %s", safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
+	a.putNotes(&r)
 	if r.Plan != "" {
 		a.note("plan %s  %d of %d lots kept  locked %s, likely %s", r.Plan[:8], r.Active, r.Lots, r.Locked, r.Likely)
 	}
 	_, err = fmt.Fprintln(a.stdout, r.Ref)
 	return err
+}
+
+func (a *app) putNotes(r *api.PutResult) {
+	what := "stored"
+	if r.Repeated {
+		what = "unchanged"
+	}
+	a.note("%s  %s  %s in %s", what, safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
+	if r.InPlace > 0 {
+		a.note("in place  %s stay in the files, %s copied", bytesText(uint64(r.InPlace)), bytesText(uint64(r.Stored)))
+	}
+	if s := r.Since; s != nil {
+		share := library.Since{Pieces: s.Pieces, Shared: s.Shared}
+		a.shared(share.Percent(), types.Millis(s.Added))
+	}
+	a.removedVersions(len(r.Removed))
 }
 
 func (a *app) warnAll(list []string) {
@@ -193,11 +211,7 @@ func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) erro
 		}{summary, r})
 	}
 	for _, d := range r.Datasets {
-		state := "whole"
-		if !d.Whole {
-			state = "part"
-		}
-		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state,
+		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), stateText(d.Whole, d.InPlace, d.AtRisk),
 			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), safe(d.Name))
 	}
 	for _, e := range r.Entries {
