@@ -71,6 +71,7 @@ type fetching struct {
 	want    []types.Hash // of the window
 	lengths []int64
 	got     []bool
+	came    func(types.Hash) // told of each piece that is here; may be nil
 }
 
 // window gets one run of pieces.
@@ -120,6 +121,9 @@ func (f *fetching) take(i int, piece []byte) error {
 	}
 	f.got[i] = true
 	f.done += int64(len(piece))
+	if f.came != nil {
+		f.came(f.want[i])
+	}
 	f.d.watch.progress(Progress{Phase: Fetching, Done: uint64(f.done), Total: uint64(max(f.total, f.done))})
 	return nil
 }

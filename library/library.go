@@ -86,6 +86,9 @@ type Library struct {
 
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
+
+	readers readers // tables of contents
+	flying  flying  // pieces that streams are fetching
 }
 
 // New opens the library of a store and finishes releases that a crash interrupted.
