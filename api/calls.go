@@ -11,6 +11,7 @@ const (
 	CallCat             = "cat"     // bytes
 	CallArchive         = "archive" // bytes: the TGZ of a dataset
 	CallStat            = "stat"
+	CallPlay            = "play"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -39,6 +40,7 @@ type Status struct {
 	Addrs     []string   `json:"addrs"`
 	Gateway   string     `json:"gateway,omitempty"`
 	DHT       string     `json:"dht,omitempty"`
+	Play      string     `json:"play,omitempty"` // host:port for players of this machine
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
 	Stored    Stored     `json:"stored"`
@@ -177,6 +179,12 @@ type CatRequest struct {
 	Ref    string `json:"ref"`
 	Offset int64  `json:"offset,omitempty"`
 	Length int64  `json:"length"` // -1: to the end
+}
+
+// PlayResult is where a player of this machine finds a file or directory.
+type PlayResult struct {
+	Ref string `json:"ref"`
+	URL string `json:"url"`
 }
 
 // VerifyResult is what a check of a dataset found.

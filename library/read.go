@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+
 	"github.com/staddle/staddle/archive"
 )
 

@@ -20,6 +20,7 @@ type Config struct {
 	Gateway  string                           // host:port of the peer-facing HTTPS; empty: loopback, any port
 	DHT      string                           // host:port of the DHT's UDP socket; empty: none
 	Seeds    []string                         // host:port of DHT nodes to begin with
+	Play     string                           // loopback host:port for players of this machine; empty: none
 	Quota    int64                            // bytes of the store; 0: as much as the disk has
 	MDNS     bool                             // look for peers on the local network
 	PortMap  bool                             // ask the router for a port

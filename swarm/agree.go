@@ -20,7 +20,7 @@ func (j *job) quoted(q *quote) {
 	defer close(j.met)
 	price, err := j.s.wallet.price()
 	if err != nil {
-		j.decide(err)
+		_ = j.decide(err) // who is about to pay learns of it
 	} else if e := j.estimate(price); e.Low.Sign() > 0 {
 		_ = j.consent(nil) // who is about to pay learns of a refusal
 	}

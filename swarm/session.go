@@ -56,6 +56,13 @@ func (j *job) visit(peer int, p Peer, met func(*quote)) error {
 	if j.done != nil { // nobody is met any more once all has come
 		whole = j.done
 	}
+	wait, stop := context.WithTimeout(whole, j.s.c.Limits.Patience)
+	leave, err := j.s.lanes.enter(wait, p.Account)
+	stop()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(whole, j.s.c.Limits.Meet)
 	defer cancel()
 	stream, err := j.s.c.Dial(ctx, p.Account)

@@ -61,6 +61,7 @@ type Estimate struct {
 type Swarm struct {
 	c      Config
 	wallet *wallet
+	lanes  lanes
 
 	mu    sync.Mutex
 	liars map[types.Account]bool // bounded by maxLiars

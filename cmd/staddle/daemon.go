@@ -45,6 +45,7 @@ one; a port of the system's choice changes with every start.`,
 	l.BoolVar(&f.background, "background", false, "go on in the background; the log is daemon.log in the state directory")
 	l.StringSliceVar(&f.cfg.Listen, "listen", nil, "multiaddrs to listen on (default: every address, any port, TCP and QUIC)")
 	l.StringVar(&f.cfg.Gateway, "gateway", "127.0.0.1:0", "host:port of the HTTPS that validators ask for logs")
+	l.StringVar(&f.cfg.Play, "play", "127.0.0.1:0", "loopback host:port at which players of this machine read (staddle play); \"\" turns it off")
 	l.StringVar(&f.cfg.DHT, "dht", "", "address:port of the DHT's UDP socket (default: no DHT)")
 	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "address:port of a DHT node to begin with; may be repeated")
 	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes of pieces and replicas to hold; 0 sets no limit")
