@@ -54,7 +54,7 @@ type Source interface {
 	// Nodes gives blocks of the dataset, in any order.
 	Nodes(ctx context.Context, dataset types.DatasetID, want []cid.Cid) ([]types.Node, error)
 	// Pieces hands each piece to to with its place in want, in any order, one call
-	// at a time; the bytes are free after the call. An error of to says that the
+	// at a time; the bytes are to's from then on. An error of to says that the
 	// piece was wrong or cannot be kept, and ends the work when it is given back.
 	Pieces(ctx context.Context, dataset types.DatasetID, want []types.Hash, to func(i int, piece []byte) error) error
 }

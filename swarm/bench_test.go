@@ -106,13 +106,13 @@ func (w *slow) Reset(reason uint32) error {
 }
 
 // bench fetches all pieces from so many peers over a link each, and gives MB/s.
-func bench(b testing.TB, listen string, peers byte, n int, way func() *link) float64 {
+func bench(b testing.TB, listen string, peers byte, n int, way func() *link, rate uint64) float64 {
 	shelf, want := cargo()
 	want = want[:n]
 	reader := openHost(b, 1, listen)
 	for p := byte(2); p < 2+peers; p++ {
 		h := openHost(b, p, listen)
-		server, err := NewServer(ServerConfig{Chain: chain, Account: account(p), Device: device(p), Pieces: shelf, Facts: friends(), Ledger: newBook()})
+		server, err := NewServer(ServerConfig{Chain: chain, Account: account(p), Device: device(p), Pieces: shelf, Facts: friends(), Ledger: newBook(), BytesPerSecond: rate})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -158,18 +158,20 @@ func BenchmarkFetch(b *testing.B) {
 		peers        byte
 		n            int
 		way          func() *link
+		rate         uint64 // bytes a second that each server sends; 0: no bound
 	}{
-		{"tcp", tcp, 1, 1024, free},
-		{"quic", quic, 1, 1024, free},
-		{"tcp4", tcp, 4, 1024, free},
-		{"limit50", tcp, 1, 512, func() *link { return &link{rate: 50e6} }},
-		{"limit50rtt80", tcp, 1, 512, func() *link { return &link{rate: 50e6, half: 40 * time.Millisecond} }},
-		{"limit5x4", tcp, 4, 256, func() *link { return &link{rate: 5e6} }},
+		{"tcp", tcp, 1, 1024, free, 0},
+		{"quic", quic, 1, 1024, free, 0},
+		{"tcp4", tcp, 4, 1024, free, 0},
+		{"limit50", tcp, 1, 512, func() *link { return &link{rate: 50e6} }, 0},
+		{"limit50rtt80", tcp, 1, 512, func() *link { return &link{rate: 50e6, half: 40 * time.Millisecond} }, 0},
+		{"limit5x4", tcp, 4, 512, free, 5e6},
+		{"limit5x1", tcp, 1, 128, free, 5e6},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			sum := 0.0
 			for range b.N {
-				sum += bench(b, tt.listen, tt.peers, tt.n, tt.way)
+				sum += bench(b, tt.listen, tt.peers, tt.n, tt.way, tt.rate)
 			}
 			b.ReportMetric(sum/float64(b.N), "MB/s")
 		})
