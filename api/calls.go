@@ -128,6 +128,9 @@ type GetRequest struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Replace bool     `json:"replace,omitempty"`
+	// MaxPrice is the most coins that the whole may cost; empty: no bound but the
+	// highest price of a piece.
+	MaxPrice string `json:"maxPrice,omitempty"`
 }
 
 // GetResult is what a get did.
@@ -147,6 +150,7 @@ type GetResult struct {
 type RefRequest struct {
 	Ref       string `json:"ref"`
 	Recursive bool   `json:"recursive,omitempty"`
+	MaxPrice  string `json:"maxPrice,omitempty"` // of an archive: that of GetRequest
 }
 
 // Entry is one file of a listing.
@@ -179,6 +183,8 @@ type CatRequest struct {
 	Ref    string `json:"ref"`
 	Offset int64  `json:"offset,omitempty"`
 	Length int64  `json:"length"` // -1: to the end
+	// MaxPrice is that of GetRequest.
+	MaxPrice string `json:"maxPrice,omitempty"`
 }
 
 // PlayResult is where a player of this machine finds a file or directory.

@@ -81,6 +81,9 @@ type fetching struct {
 	queue  chan arrival  // full: the source waits
 	failed chan struct{} // closed when nothing can be kept any more
 	fault  error         // and why
+
+	loose   int64      // bytes put since the last sync began
+	syncing chan error // the end of a sync that runs; nil: none does
 }
 
 // arrival is a piece that came and is to be kept.
@@ -90,8 +93,9 @@ type arrival struct {
 }
 
 const (
-	jobPieces = 65_536 // that a source is asked for at once: 16 GiB
-	arrivals  = 32     // pieces between the network and the disk: 8 MiB
+	jobPieces = 65_536  // that a source is asked for at once: 16 GiB
+	syncEvery = 2 << 20 // bytes, so that a crash costs little
+	arrivals  = 4       // pieces between the network and the disk: 1 MiB, which is what a crash costs
 )
 
 // window adds what a run of pieces lacks to the job, and does the job when it is
@@ -159,10 +163,36 @@ func (f *fetching) keep() {
 		if f.fault != nil {
 			continue
 		}
-		if f.fault = f.store(a); f.fault != nil {
+		if f.fault = cmp.Or(f.store(a), f.sync(int64(len(a.piece)))); f.fault != nil {
 			close(f.failed)
 		}
 	}
+	if f.syncing != nil {
+		f.fault = cmp.Or(f.fault, <-f.syncing)
+		f.syncing = nil
+	}
+}
+
+// sync makes what was kept durable now and then, while more is put. One sync runs
+// at a time.
+func (f *fetching) sync(n int64) error {
+	if f.loose += n; f.loose < syncEvery {
+		return nil
+	}
+	if f.syncing != nil {
+		select {
+		case err := <-f.syncing:
+			f.syncing = nil
+			if err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	f.loose, f.syncing = 0, make(chan error, 1)
+	go func(room Room, end chan<- error) { end <- room.Sync() }(f.room.now, f.syncing)
+	return nil
 }
 
 // store checks a piece by storing it: the store names it by its hash.

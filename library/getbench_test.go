@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/staddle/staddle/store"
 )
@@ -19,7 +20,14 @@ func BenchmarkGet(b *testing.B) {
 	b.SetBytes(size)
 	for b.Loop() {
 		far := openWith(b, b.TempDir(), &feed{peer: &peer{of: s.Library}}, store.Options{})
-		_, err := far.Get(b.Context(), p.Ref(), filepath.Join(b.TempDir(), "out"), GetOptions{}, Watch{})
+		began, phase, since := time.Now(), Phase(""), map[Phase]time.Duration{}
+		_, err := far.Get(b.Context(), p.Ref(), filepath.Join(b.TempDir(), "out"), GetOptions{}, Watch{Progress: func(p Progress) {
+			if p.Phase != phase {
+				phase, since[p.Phase] = p.Phase, time.Since(began)
+			}
+		}})
+		b.ReportMetric(since[Unpacking].Seconds(), "s/fetch")
+		b.ReportMetric((time.Since(began) - since[Unpacking]).Seconds(), "s/unpack")
 		ok(b, err)
 		far.close(b)
 	}

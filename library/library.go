@@ -39,6 +39,8 @@ type Room interface {
 	// PutLazy stores a piece, durable at the next Commit at the latest. A piece
 	// that is held already uses no room.
 	PutLazy(piece []byte) (types.Hash, error)
+	// Sync returns when all that was put before is durable; puts may go on.
+	Sync() error
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.

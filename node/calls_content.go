@@ -196,6 +196,9 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	if ref, err = n.lib.Resolve(ref); err != nil {
 		return nil, err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, out); err != nil {
+		return nil, err
+	}
 	before, err := n.spent()
 	if err != nil {
 		return nil, err
@@ -208,7 +211,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 		got, err = n.lib.Get(ctx, ref, q.Dir, o, watch(out, &res.Warnings))
 	}
 	if err != nil {
-		return nil, err
+		return nil, n.moneyFault(err)
 	}
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
 	res.Ref, res.Name = whole.String(), got.Attachment.Name
@@ -297,8 +300,11 @@ func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error
 	if ref, err = n.lib.Resolve(ref); err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Export(ctx, ref, w, library.Watch{})
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
@@ -306,8 +312,11 @@ func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Cat(ctx, ref, w, q.Offset, q.Length)
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api.VerifyResult, error) {

@@ -50,6 +50,7 @@ one; a port of the system's choice changes with every start.`,
 	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "address:port of a DHT node to begin with; may be repeated")
 	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes of pieces and replicas to hold; 0 sets no limit")
 	l.Int64Var(&f.cfg.Upload, "upload", 0, "bytes a day that this node is willing to send; an eighth may be free (default 1 TiB)")
+	l.StringVar(&f.cfg.SpendPerDay, "spend-per-day", "", "coins that downloads may cost in a day (UTC); empty sets no bound")
 	l.BoolVar(&f.cfg.MDNS, "mdns", false, "look for peers on the local network")
 	l.BoolVar(&f.cfg.PortMap, "portmap", false, "ask the router for a port")
 	l.BoolVar(&f.noMine, "no-mine", false, "follow the community without making blocks")
