@@ -182,17 +182,12 @@ func (s *stream) allowed(ctx context.Context, first, last uint32) (uint32, error
 		s.mu.Lock()
 		at, moved := s.at, s.moved
 		s.mu.Unlock()
-		ahead := min(aheadFirst+4*(at-s.from), aheadMost, s.end-at)
-		from, count, err := s.r.PiecesFor(s.name, at, ahead)
+		need, until, err := s.reach(at)
 		if err != nil {
 			return 0, err
 		}
-		until := from + count - 1
-		if at+ahead < s.end { // what is only half allowed waits
-			until--
-		}
 		until = min(until, last)
-		if until >= first && (until == last || until-first+1 >= aheadStep || first <= from+1) {
+		if until >= first && (until == last || until-first+1 >= aheadStep || first <= need) {
 			return until, nil
 		}
 		select {
@@ -201,4 +196,21 @@ func (s *stream) allowed(ctx context.Context, first, last uint32) (uint32, error
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+// reach gives the last piece that a writer at a place needs next, and the last
+// that may be fetched for it.
+func (s *stream) reach(at int64) (need, until uint32, err error) {
+	first, count, err := s.r.PiecesFor(s.name, at, min(types.PieceSize, s.end-at))
+	if err != nil {
+		return 0, 0, err
+	}
+	need = first + count - 1
+	ahead := min(aheadFirst+4*(at-s.from), aheadMost, s.end-at)
+	first, count, err = s.r.PiecesFor(s.name, at, ahead)
+	until = first + count - 1
+	if at+ahead < s.end { // what is only half allowed waits
+		until--
+	}
+	return need, max(need, until), err
 }

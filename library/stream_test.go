@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/staddle/staddle/types"
 )
@@ -203,5 +204,29 @@ func TestSourceFails(t *testing.T) {
 	wantIs(t, err, errGone)
 	if n > 6*types.PieceSize || !bytes.Equal(b.Bytes(), film[:n]) {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// TestReadAheadOfText: a megabyte of text may lie in one piece, or be spread
+// unevenly; the reader gets all of it.
+func TestReadAheadOfText(t *testing.T) {
+	t.Parallel()
+	text := append(bytes.Repeat([]byte("all work and no play\n"), 300_000), prose(3, 4<<20)...)
+	text = append(append(noise(5, 300_000), text...), bytes.Repeat([]byte("x"), 9<<20)...)
+	folder := t.TempDir()
+	ok(t, os.WriteFile(filepath.Join(folder, "text.txt"), text, 0o600))
+	s := open(t, t.TempDir(), nil)
+	p := s.mustPut(t, folder)
+	ref := p.Ref()
+	ref.Path = "text.txt"
+	for _, from := range []int64{0, 299_999, 5 << 20, int64(len(text)) - 1} {
+		far := open(t, t.TempDir(), &feed{peer: &peer{of: s.Library}})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		var b bytes.Buffer
+		_, err := far.Cat(ctx, ref, &b, from, -1)
+		cancel()
+		if err != nil || !bytes.Equal(b.Bytes(), text[from:]) {
+			t.Errorf("from %d: %d bytes: %v", from, b.Len(), err)
+		}
 	}
 }

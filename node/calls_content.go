@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
@@ -19,10 +20,21 @@ import (
 // ErrNotYet marks what the design has and this version does not.
 var ErrNotYet = errors.New("not yet")
 
+// progressEvery is how often a running job tells how far it is; it knows that
+// after every piece.
+const progressEvery = 50 * time.Millisecond
+
 // watch passes a job's progress and warnings on to the caller.
 func watch(out *api.Out, warnings *[]string) library.Watch {
+	var phase library.Phase
+	var last time.Time
 	return library.Watch{
 		Progress: func(p library.Progress) {
+			if now := time.Now(); p.Phase != phase || p.Done == p.Total || now.Sub(last) >= progressEvery {
+				phase, last = p.Phase, now
+			} else {
+				return
+			}
 			out.Progress(api.Progress{Phase: string(p.Phase), Name: p.Name, Done: p.Done, Total: p.Total})
 		},
 		Warn: func(w archive.Warning) { *warnings = append(*warnings, w.Error()) },
