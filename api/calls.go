@@ -11,6 +11,7 @@ const (
 	CallCat             = "cat"     // bytes
 	CallArchive         = "archive" // bytes: the TGZ of a dataset
 	CallStat            = "stat"
+	CallPlay            = "play"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -48,6 +49,7 @@ type Status struct {
 	Gateway   string     `json:"gateway,omitempty"`
 	DHT       string     `json:"dht,omitempty"`
 	IPFS      *IPFS      `json:"ipfs,omitempty"`
+	Play      string     `json:"play,omitempty"` // host:port for players of this machine
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
 	Stored    Stored     `json:"stored"`
@@ -154,6 +156,9 @@ type GetRequest struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Replace bool     `json:"replace,omitempty"`
+	// MaxPrice is the most coins that the whole may cost; empty: no bound but the
+	// highest price of a piece.
+	MaxPrice string `json:"maxPrice,omitempty"`
 }
 
 // GetResult is what a get did.
@@ -173,6 +178,7 @@ type GetResult struct {
 type RefRequest struct {
 	Ref       string `json:"ref"`
 	Recursive bool   `json:"recursive,omitempty"`
+	MaxPrice  string `json:"maxPrice,omitempty"` // of an archive: that of GetRequest
 }
 
 // Entry is one file of a listing.
@@ -208,6 +214,14 @@ type CatRequest struct {
 	Ref    string `json:"ref"`
 	Offset int64  `json:"offset,omitempty"`
 	Length int64  `json:"length"` // -1: to the end
+	// MaxPrice is that of GetRequest.
+	MaxPrice string `json:"maxPrice,omitempty"`
+}
+
+// PlayResult is where a player of this machine finds a file or directory.
+type PlayResult struct {
+	Ref string `json:"ref"`
+	URL string `json:"url"`
 }
 
 // VerifyResult is what a check of a dataset found.

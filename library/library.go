@@ -41,6 +41,8 @@ type Room interface {
 	PutKnown(digest types.Hash, piece []byte) error
 	// Adopt makes the owner an owner of a piece that is held; false when it is not.
 	Adopt(digest types.Hash) (bool, error)
+	// Sync returns when all that was put before is durable; puts may go on.
+	Sync() error
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.
@@ -56,7 +58,7 @@ type Source interface {
 	// Nodes gives blocks of the dataset, in any order.
 	Nodes(ctx context.Context, dataset types.DatasetID, want []cid.Cid) ([]types.Node, error)
 	// Pieces hands each piece to to with its place in want, in any order, one call
-	// at a time; the bytes are free after the call. An error of to says that the
+	// at a time; the bytes are to's from then on. An error of to says that the
 	// piece was wrong or cannot be kept, and ends the work when it is given back.
 	Pieces(ctx context.Context, dataset types.DatasetID, want []types.Hash, to func(i int, piece []byte) error) error
 }
@@ -89,6 +91,9 @@ type Library struct {
 
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
+
+	readers readers // tables of contents
+	flying  flying  // pieces that streams are fetching
 }
 
 // New opens the library of a store and finishes releases that a crash interrupted.

@@ -1,6 +1,7 @@
 package library
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/staddle/staddle/types"
@@ -14,6 +15,7 @@ const roomStep = 64 << 20
 type room struct {
 	reserve func(owner string, bytes int64) (Room, error)
 	owner   string
+	step    int64 // bytes that it grows by; 0: roomStep
 	now     Room
 	stored  int64 // bytes of pieces that were new
 }
@@ -51,7 +53,7 @@ func (r *room) try(digest types.Hash, piece []byte) error {
 
 // grow takes the next step, or at least what the next piece needs.
 func (r *room) grow(least int64) error {
-	next, err := r.reserve(r.owner, roomStep)
+	next, err := r.reserve(r.owner, cmp.Or(r.step, roomStep))
 	if err != nil {
 		next, err = r.reserve(r.owner, least)
 	}

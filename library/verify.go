@@ -113,7 +113,7 @@ func (v *verifying) run() error {
 	if err := v.d.checkRoots(v.d.l.State.Node, v.hold); err != nil {
 		return v.blame("roots", err)
 	}
-	if _, err := v.d.reader(); err != nil {
+	if _, err := v.d.readTOC(cached); err != nil {
 		return v.blame("table of contents", err)
 	}
 	return v.d.l.placed.forgive(v.d.held.owners)

@@ -104,7 +104,7 @@ func (p *putting) guard() error {
 	if err != nil {
 		return fmt.Errorf("open the version before: %w", err)
 	}
-	r, err := d.reader()
+	r, err := d.reader(cached)
 	if err != nil {
 		return fmt.Errorf("open the version before: %w", err)
 	}

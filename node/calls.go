@@ -20,6 +20,7 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.HandleBytes(s, api.CallCat, n.cat)
 	api.HandleBytes(s, api.CallArchive, n.archive)
 	api.Handle(s, api.CallStat, n.stat)
+	api.Handle(s, api.CallPlay, n.play)
 	api.Handle(s, api.CallVerify, n.verify)
 	api.Handle(s, api.CallProve, n.prove)
 	api.Handle(s, api.CallCommunityCreate, n.createCommunity)
@@ -59,7 +60,7 @@ func (n *Node) status(version string) (*api.Status, error) {
 	}
 	st := &api.Status{
 		Version: version, Account: n.Account().String(), Address: n.Account().Address().String(),
-		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Peers: []api.Peer{},
+		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Play: n.playAddr(), Peers: []api.Peer{},
 		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota, AtRisk: len(risks)},
 	}
 	if n.dht != nil {

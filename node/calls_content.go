@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
@@ -19,10 +20,21 @@ import (
 // ErrNotYet marks what the design has and this version does not.
 var ErrNotYet = errors.New("not yet")
 
+// progressEvery is how often a running job tells how far it is; it knows that
+// after every piece.
+const progressEvery = 50 * time.Millisecond
+
 // watch passes a job's progress and warnings on to the caller.
 func watch(out *api.Out, warnings *[]string) library.Watch {
+	var phase library.Phase
+	var last time.Time
 	return library.Watch{
 		Progress: func(p library.Progress) {
+			if now := time.Now(); p.Phase != phase || p.Done == p.Total || now.Sub(last) >= progressEvery {
+				phase, last = p.Phase, now
+			} else {
+				return
+			}
 			out.Progress(api.Progress{Phase: string(p.Phase), Name: p.Name, Done: p.Done, Total: p.Total})
 		},
 		Warn: func(w archive.Warning) { *warnings = append(*warnings, w.Error()) },
@@ -213,6 +225,9 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	if err != nil {
 		return nil, err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, out); err != nil {
+		return nil, err
+	}
 	before, err := n.spent()
 	if err != nil {
 		return nil, err
@@ -225,7 +240,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 		got, err = n.lib.Get(ctx, ref, q.Dir, o, watch(out, &res.Warnings))
 	}
 	if err != nil {
-		return nil, err
+		return nil, n.moneyFault(err)
 	}
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
 	res.Ref, res.Name = whole.String(), got.Attachment.Name
@@ -316,8 +331,11 @@ func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error
 	if err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Export(ctx, ref, w, library.Watch{})
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
@@ -325,8 +343,11 @@ func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Cat(ctx, ref, w, q.Offset, q.Length)
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api.VerifyResult, error) {

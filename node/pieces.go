@@ -38,10 +38,17 @@ func (t *town) openSwarm() (err error) {
 	if err != nil {
 		return err
 	}
+	t.usual = swarm.Terms{Ceiling: ceiling, Agree: t.agree}
+	var perDay *big.Int
+	if n.cfg.SpendPerDay != "" {
+		if perDay, err = weiOf(n.cfg.SpendPerDay); err != nil {
+			return fmt.Errorf("budget of a day: %w", err)
+		}
+	}
 	t.swarm = swarm.New(swarm.Config{
 		Chain: t.chain.ID(), Signer: n.id.Signer, Dial: dial, Facts: facts{t}, Ledger: n.store, Holders: t,
-		Terms: swarm.Terms{Ceiling: ceiling, Agree: t.agree},
-		Lied:  func(p swarm.Peer, err error) { n.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
+		Terms: t.usual, PerDay: perDay,
+		Lied: func(p swarm.Peer, err error) { n.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
 	})
 	upload := uint64(defaultUpload)
 	if n.cfg.Upload > 0 {

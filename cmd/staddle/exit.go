@@ -65,6 +65,8 @@ var reasons = []reason{
 	{errNoDaemon, "daemon.down", exitNoDaemon, "staddle up  or  add --offline"},
 	{node.ErrNoCommunity, "community.none", exitNotFound, "staddle community create NAME  or  staddle community join INVITE"},
 	{node.ErrNotYet, "not_yet", exitUsage, "staddle help"},
+	{node.ErrTooDear, "price.too_high", exitFunds, "a higher --max-price  or  another time"},
+	{node.ErrBudget, "budget.used_up", exitFunds, "tomorrow (UTC)  or  staddle up --spend-per-day COINS"},
 	{sponsor.ErrFunds, "coins.too_few", exitFunds, "staddle coin balance"},
 	{sponsor.ErrNotPublished, "dataset.unknown", exitNotFound, "staddle put FOLDER"},
 	{errDiffers, "epoch.differs", exitBad, "staddle epoch show"},

@@ -92,25 +92,31 @@ func (a *app) warnAll(list []string) {
 	}
 }
 
+// getWish is what flags say about a get.
+type getWish struct {
+	out, maxPrice string
+	o             library.GetOptions
+}
+
 // getByDaemon chooses what -o means, as getting.run does.
-func (a *app) getByDaemon(ctx context.Context, ref library.Ref, out string, o library.GetOptions) error {
-	text := ref.String()
+func (a *app) getByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
+	text, out, o := ref.String(), w.out, w.o
 	if ref.Path != "" {
 		var l api.ListResult
 		if err := a.call(ctx, api.CallList, api.RefRequest{Ref: text}, &l); err != nil {
 			return err
 		}
 		if len(l.Entries) == 1 && l.Entries[0].Name == ref.Path && l.Entries[0].Type == archive.File.String() {
-			return a.fileByDaemon(ctx, ref, out)
+			return a.fileByDaemon(ctx, ref, w)
 		}
 	}
 	if out == "-" {
 		if a.isTerminal(a.stdout) {
 			return errBinary
 		}
-		return a.bytes(ctx, api.CallArchive, api.RefRequest{Ref: text}, a.stdout)
+		return a.bytes(ctx, api.CallArchive, api.RefRequest{Ref: text, MaxPrice: w.maxPrice}, a.stdout)
 	}
-	q := api.GetRequest{Ref: text, Dir: out, Archive: isTGZ(out), Include: o.Include, Exclude: o.Exclude, Replace: o.Replace}
+	q := api.GetRequest{Ref: text, Dir: out, Archive: isTGZ(out), Include: o.Include, Exclude: o.Exclude, Replace: o.Replace, MaxPrice: w.maxPrice}
 	if out == "" {
 		var err error
 		if q.Dir, err = a.nameByDaemon(ctx, ref); err != nil {
@@ -159,8 +165,8 @@ func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error)
 }
 
 // fileByDaemon gets one file, whole or not at all.
-func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, out string) error {
-	q := api.CatRequest{Ref: ref.String(), Length: -1}
+func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
+	q, out := api.CatRequest{Ref: ref.String(), Length: -1, MaxPrice: w.maxPrice}, w.out
 	if out == "-" {
 		return a.bytes(ctx, api.CallCat, q, a.resultWriter())
 	}

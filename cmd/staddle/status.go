@@ -47,6 +47,9 @@ func (a *app) printStatus(st *api.Status) {
 			out("ipfs gateway", "%s", st.IPFS.Gateway)
 		}
 	}
+	if st.Play != "" {
+		out("plays", "http://%s/", st.Play)
+	}
 	out("peers", "%d", len(st.Peers))
 	out("stored", "%s in %s%s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), ofQuota(st.Stored.Quota))
 	if n := st.Stored.AtRisk; n > 0 {

@@ -119,6 +119,7 @@ var Staddle = Laws{
 
 		"api":         {Layer: Edge, May: []string{"types"}, Modules: []string{"github.com/danielgtaylor/huma/v2"}},
 		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys", "replica", "consensus", "lines"}, Modules: []string{xSync, xTime}},
+		"play":        {Layer: Edge, May: []string{"types", "archive"}},
 		"sim":         {Layer: Edge, May: everything, Modules: []string{xSync}},
 		"cmd/staddle": {Layer: Edge, May: everything, Modules: []string{"github.com/spf13", "golang.org/x/term", xSync}},
 
