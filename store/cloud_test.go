@@ -195,6 +195,7 @@ func TestBucketAway(t *testing.T) {
 	if _, err := s.Pieces().Get(lazy); err != nil {
 		t.Fatalf("what is in memory: %v", err)
 	}
+	awayAll(t, s)
 	full := 0
 	for i := range uint64(80) { // memory is bounded also now
 		if _, err := res.PutLazy(storetest.Piece(100+i, types.PieceSize)); err != nil {
@@ -225,6 +226,21 @@ func TestBucketAway(t *testing.T) {
 	}
 	if _, err := s.Verify(func(p store.Problem) error { return &p }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// awayAll: nothing takes a bucket that is away for a damaged one.
+func awayAll(t *testing.T, s *store.Store) {
+	t.Helper()
+	if err := s.Compact(); err != nil && !errors.Is(err, store.ErrDiskGone) {
+		t.Fatalf("compact: %v", err)
+	}
+	said := 0
+	if _, err := s.Verify(func(p store.Problem) error { said++; return p.Err }); !errors.Is(err, store.ErrDiskGone) || said != 1 {
+		t.Fatalf("verify: %v", err)
+	}
+	if _, err := s.Repair(t.Context(), func(p store.Problem) error { return &p }); err != nil && !errors.Is(err, store.ErrDiskGone) {
+		t.Fatalf("repair: %v", err)
 	}
 }
 

@@ -179,7 +179,10 @@ func (c *compactor) move(s *segment) (clean bool, err error) {
 			return clean, nil
 		}
 		if err != nil {
-			if clean = false; in.resync() != nil {
+			if clean, err = false, s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+				return false, err
+			}
+			if in.resync() != nil {
 				return false, nil
 			}
 			continue

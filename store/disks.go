@@ -164,9 +164,10 @@ func (r *records) knows(dir string) *disk {
 
 // moveDisk notes the new path of a disk; its segments are found at the next start.
 func (r *records) moveDisk(d *disk, dir string) error {
+	there := d.down.Load() == nil && d.shelf.probe() == nil
 	r.mu.Lock()
 	row := d.diskRow
-	if row.dir = dir; d.state == diskLost || d.down.Load() == nil {
+	if row.dir = dir; d.state == diskLost || there {
 		r.mu.Unlock()
 		return fmt.Errorf("it is a copy of %s, which is in use or was declared lost", d.dir)
 	}

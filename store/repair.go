@@ -256,12 +256,16 @@ func (m *mender) find() error {
 
 func (m *mender) findIn(s *segment) (err error) {
 	if _, err := m.r.segs.acquire(s.number); err != nil {
-		m.hurt[s.number] = true // it cannot be opened
+		m.hurt[s.number] = !errors.Is(err, ErrDiskGone) // it cannot be opened
 		return nil
 	}
 	defer func() { err = errors.Join(err, m.r.segs.release(s)) }()
 	head := make([]byte, segmentHeader)
-	if readFull(s.file, head, 0) != nil || checkSegmentHead(head, s.number) != nil {
+	err = readFull(s.file, head, 0)
+	if errors.Is(s.disk.judge(err), ErrDiskGone) {
+		return nil
+	}
+	if err != nil || checkSegmentHead(head, s.number) != nil {
 		m.hurt[s.number] = true
 	}
 	in := &scanner{f: s.file, off: segmentHeader, end: s.end}
@@ -269,6 +273,8 @@ func (m *mender) findIn(s *segment) (err error) {
 		rec, err := in.next()
 		switch {
 		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(s.disk.judge(err), ErrDiskGone):
 			return nil
 		case err != nil:
 			m.hurt[s.number] = true

@@ -49,10 +49,10 @@ func (s *Store) Verify(bad func(Problem) error) (Verified, error) {
 	r := s.records()
 	r.clean.work.Lock()
 	defer r.clean.work.Unlock()
-	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) {
+	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrDiskGone) {
 		return Verified{}, err
 	}
-	v := &verifier{r: r, bad: bad, db: s.db.NewSnapshot(), ends: map[uint32]int64{}}
+	v := &verifier{r: r, bad: bad, db: s.db.NewSnapshot(), ends: map[uint32]int64{}, away: map[*disk]bool{}}
 	err := v.run()
 	return v.seen, errors.Join(err, v.db.Close())
 }
@@ -62,6 +62,7 @@ type verifier struct {
 	bad  func(Problem) error
 	db   *pebble.Snapshot
 	ends map[uint32]int64
+	away map[*disk]bool
 	seen Verified
 }
 
@@ -70,10 +71,8 @@ func (v *verifier) run() error {
 		return err
 	}
 	for _, d := range v.r.diskList() {
-		if err := d.gone(); err != nil {
-			if err := v.bad(Problem{Kind: "disk", Owned: true, Err: err}); err != nil {
-				return err
-			}
+		if err := v.gone(d, d.gone()); err != nil {
+			return err
 		}
 	}
 	for _, s := range v.r.segs.list() {
@@ -89,14 +88,23 @@ func (v *verifier) run() error {
 			return err
 		}
 		v.ends[s.number] = known.end
-		if s.disk.down.Load() != nil {
-			continue // said already
+		if v.away[s.disk] {
+			continue
 		}
 		if err := v.segment(s.number, known); err != nil {
 			return err
 		}
 	}
 	return v.rows()
+}
+
+// gone reports, once, a disk that is not there, if that is what err says.
+func (v *verifier) gone(d *disk, err error) error {
+	if !errors.Is(err, ErrDiskGone) || v.away[d] {
+		return nil
+	}
+	v.away[d] = true
+	return v.bad(Problem{Kind: "disk", Owned: true, Err: err})
 }
 
 // blocks checks every block of state.
@@ -134,6 +142,9 @@ func (v *verifier) segment(number uint32, row segmentRow) (err error) {
 		rec, err := in.next()
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err := s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+			return v.gone(s.disk, err)
 		}
 		if err != nil {
 			if err := v.skip(number, in, err); err != nil {
@@ -247,7 +258,7 @@ func (v *verifier) points(i id, e entry) error {
 	}
 	s, err := v.r.segs.acquire(e.segment)
 	if errors.Is(err, ErrDiskGone) {
-		return nil
+		return nil // its disk was reported, or it went a moment ago
 	}
 	if err != nil {
 		p.Err = err
@@ -263,6 +274,9 @@ func (v *verifier) points(i id, e entry) error {
 	}
 	if err := v.r.segs.release(s); err != nil {
 		return err
+	}
+	if gone := s.disk.judge(err); errors.Is(gone, ErrDiskGone) {
+		return v.gone(s.disk, gone)
 	}
 	if err == nil {
 		return nil
