@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -71,6 +72,7 @@ type options struct {
 	runs  int
 	json  string
 	dir   string
+	own   string
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -86,6 +88,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.runs, "runs", 0, "runs of each side, of which the median is shown (default 3)")
 	f.StringVar(&o.json, "json", "", "file for the result as lines of JSON; - is stdout, in place of the table")
 	f.StringVar(&o.dir, "dir", "", "folder for homes and data, of which up to 30 GB are used (default: the system's temporary one)")
+	f.StringVar(&o.own, "staddle", "", "our program, such as that of another version (default: built from this tree)")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -109,6 +112,9 @@ func split(list string) []string {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -117,7 +123,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{ctx: ctx, sizes: full, runs: o.runs, dir: dir}
+	b := &bench{ctx: ctx, sizes: full, runs: o.runs, dir: dir, staddle: o.own}
 	if o.quick {
 		b.sizes = quick
 	}
@@ -181,10 +187,12 @@ func (b *bench) build() error {
 	if err != nil {
 		return err
 	}
-	b.staddle = filepath.Join(b.dir, "staddle")
-	b.say("building staddle")
-	if _, err := proc.Run(b.goCommand(root, "build", "-trimpath", "-o", b.staddle, "./cmd/staddle")); err != nil {
-		return err
+	if b.staddle == "" {
+		b.say("building staddle")
+		b.staddle = filepath.Join(b.dir, "staddle")
+		if _, err := proc.Run(b.goCommand(root, "build", "-trimpath", "-o", b.staddle, "./cmd/staddle")); err != nil {
+			return err
+		}
 	}
 	// Kept beside the other tools: the first build takes minutes.
 	b.ipfs = filepath.Join(root, ".tools", "ipfs")
