@@ -183,40 +183,55 @@ func (b *bench) memory() (_ []table.Line, err error) {
 	if err := t.Found(); err != nil {
 		return nil, err
 	}
-	ref, put, err := t.Put(t.from, folder)
-	if err != nil {
+	var put proc.Use
+	if t.ref, put, err = t.Put(t.from, folder); err != nil {
 		return nil, err
 	}
+	lines := []table.Line{peak("memory: put "+mb(size), size, put, put.RSS)}
 	if err := t.Follow(2); err != nil {
-		return nil, err
+		return lines, err
 	}
 	settle()
-	t.ref = ref
-	got, err := b.get(t, size)(0)
+	got, tries, err := again(b.get(t, size))
 	if err != nil {
-		return nil, err
+		return lines, err
 	}
-	sender, err := t.from.Peak()
-	if err != nil {
-		return nil, err
+	for _, d := range []*ours.Node{t.readers[0], t.from} {
+		most, err := d.Peak()
+		if err != nil {
+			return lines, err
+		}
+		line := peak("memory: get "+mb(size)+", "+d.Name, size, got, most)
+		if tries > 1 {
+			line.Note += fmt.Sprintf("; the get was given %d times", tries)
+		}
+		lines = append(lines, line)
 	}
-	reader, err := t.readers[0].Peak()
-	if err != nil {
-		return nil, err
-	}
-	most := atMost(150)
-	row := func(name string, u proc.Use, peak int64) table.Line {
-		of := func(proc.Use) float64 { return float64(peak) / 1e6 }
-		return table.Line{
-			Name: name, Unit: "MB", Bar: most, Ours: side("staddle", of, []proc.Use{u}),
-			Note: fmt.Sprintf("at %.0f MB/s", speed(size)(u)),
+	return lines, nil
+}
+
+// again gives a get until it ends well, at most ten times: what is free is used
+// up on the way, and a lock of coins may miss its epoch. What came stays.
+func again(get func(int) (proc.Use, error)) (sum proc.Use, tries int, err error) {
+	for tries = 1; tries <= 10; tries++ {
+		began := time.Now()
+		var u proc.Use
+		u, err = get(0)
+		sum.Wall, sum.CPU = sum.Wall+time.Since(began), sum.CPU+u.CPU
+		if err == nil {
+			return sum, tries, nil
 		}
 	}
-	return []table.Line{
-		row("memory: put "+mb(size), put, put.RSS),
-		row("memory: get "+mb(size)+", reader", got, reader),
-		row("memory: get "+mb(size)+", sender", got, sender),
-	}, nil
+	return sum, tries, err
+}
+
+// peak is a line about the most memory of one process.
+func peak(name string, size int64, u proc.Use, most int64) table.Line {
+	of := func(proc.Use) float64 { return float64(most) / 1e6 }
+	return table.Line{
+		Name: name, Unit: "MB", Bar: atMost(150), Ours: side("staddle", of, []proc.Use{u}),
+		Note: fmt.Sprintf("at %.0f MB/s", speed(size)(u)),
+	}
 }
 
 // allocated is how much disk the files below a folder use, in bytes.
