@@ -119,7 +119,7 @@ func (b *bench) replicas() (_ []table.Line, err error) {
 		return nil, err
 	}
 	b.say("   encoding; this takes minutes")
-	if t.ref, _, err = t.Put(t.from, folder, "--copies", "1", "--encoding", "rsa-chain", "--wait"); err != nil {
+	if t.ref, _, err = t.Put(t.from, folder, kept(1, "rsa-chain")...); err != nil {
 		return nil, err
 	}
 	if err := t.leave(hosts[:1]); err != nil {

@@ -65,7 +65,7 @@ func (b *bench) fourPeers() (_ []table.Line, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.ref, _, err = t.Put(t.from, folder, "--copies", fmt.Sprint(peers), "--encoding", "plain", "--wait"); err != nil {
+	if t.ref, _, err = t.Put(t.from, folder, kept(peers, "plain")...); err != nil {
 		return nil, err
 	}
 	if err := t.leave(hosts); err != nil {
@@ -78,6 +78,12 @@ func (b *bench) fourPeers() (_ []table.Line, err error) {
 	line.Ours = side("staddle", speed(size), u[0])
 	line.Note = "the four lines carry 20 MB/s in all"
 	return []table.Line{line}, nil
+}
+
+// kept asks hosts to keep copies for as long as any run may take: 300 epochs of
+// eight seconds.
+func kept(copies int, encoding string) []string {
+	return []string{"--copies", fmt.Sprint(copies), "--encoding", encoding, "--epochs", "300", "--price-room", "1", "--wait"}
 }
 
 // hosted starts a publisher, hosts and validators.
