@@ -35,14 +35,16 @@ func Run(c *exec.Cmd) (Use, error) {
 	began := time.Now()
 	err := c.Run()
 	u := Use{Wall: time.Since(began)}
+	if end := c.ProcessState; end != nil { // nil: it did not start
+		u.CPU = end.UserTime() + end.SystemTime()
+		if r, ok := end.SysUsage().(*syscall.Rusage); ok {
+			u.RSS = r.Maxrss << 10
+		}
+	}
 	if err != nil {
-		return u, fmt.Errorf("%s: %w: %s", strings.Join(c.Args, " "), err, tail(text.String()))
+		err = fmt.Errorf("%s: %w: %s", strings.Join(c.Args, " "), err, tail(text.String()))
 	}
-	u.CPU = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if r, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		u.RSS = r.Maxrss << 10
-	}
-	return u, nil
+	return u, err
 }
 
 // Output runs a command and gives what it printed, without the space around.
@@ -166,8 +168,8 @@ func (d *Daemon) ResetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", d.cmd.Process.Pid), []byte("5"), 0)
 }
 
-// With measures work in which daemons take part: what work itself used is the
-// rest.
+// With measures work in which daemons take part, also when it fails: what work
+// itself used is the rest.
 func With(daemons []*Daemon, work func() (Use, error)) (Use, error) {
 	before, err := total(daemons)
 	if err != nil {
@@ -179,22 +181,14 @@ func With(daemons []*Daemon, work func() (Use, error)) (Use, error) {
 		}
 	}
 	u, err := work()
-	if err != nil {
-		return u, err
-	}
-	after, err := total(daemons)
-	if err != nil {
-		return u, err
-	}
-	u.CPU += after - before
+	after, lost := total(daemons)
+	u.CPU += max(after-before, 0)
 	for _, d := range daemons {
-		peak, err := d.Peak()
-		if err != nil {
-			return u, err
-		}
+		peak, gone := d.Peak()
+		lost = errors.Join(lost, gone)
 		u.RSS = max(u.RSS, peak)
 	}
-	return u, nil
+	return u, errors.Join(err, lost)
 }
 
 func total(daemons []*Daemon) (sum time.Duration, err error) {
