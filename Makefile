@@ -32,7 +32,7 @@ SUMMARY  ?=
 GOFILES = find . -name '*.go' ! -path './$(TOOLS)/*' ! -path '*/testdata/*' ! -path './bench/*' ! -path './tools/*'
 
 .DEFAULT_GOAL := build
-.PHONY: build check vet fmt lint arch tidy dead test engine e2e browser chaos race fuzz bench demo cover clean
+.PHONY: build check vet fmt lint arch tidy dead test engine e2e browser chaos race fuzz bench bench-content demo cover clean
 
 build:
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/staddle
@@ -42,6 +42,7 @@ check: build vet fmt lint arch tidy
 
 vet:
 	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
 
 fmt: $(GOFUMPT)
 	@bad=$$($(GOFUMPT) -l .) || exit 1; \
@@ -51,6 +52,7 @@ fmt: $(GOFUMPT)
 # and vet; the arch test is the authority on imports.
 lint: $(LINT)
 	$(LINT) run ./...
+	cd bench && $(CURDIR)/$(LINT) run ./...
 
 arch:
 	$(GO) test -count=1 ./internal/arch
@@ -58,6 +60,7 @@ arch:
 tidy:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
 	$(GO) mod verify
 
 ## dead: functions that no program reaches; for reading, not part of check
@@ -104,6 +107,10 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(ARGS) $(PKG)
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...; fi
+
+## bench-content: publishing and fetching beside kubo, libtorrent and tar; ARGS='--quick' or '--row put,get'
+bench-content:
+	cd bench && CGO_ENABLED=0 $(GO) run ./content $(ARGS)
 
 ## demo: a real network of processes on this machine; DIR=folder KEEP=1
 demo: build
