@@ -26,12 +26,12 @@ func (r *Reservation) PutKnown(digest types.Hash, piece []byte) error {
 	}
 	n := r.r.unsynced()
 	if n >= mostAhead {
-		err = r.ahead.wait()
+		err = r.flush.wait()
 	}
 	if err != nil || !r.r.full() {
 		return err
 	}
-	return r.ahead.begin(r.Sync)
+	return r.flush.begin(r.Sync)
 }
 
 // Adopt makes the owner of the reservation an owner of a piece that is held, and
@@ -61,21 +61,21 @@ func (r *Reservation) Adopt(digest types.Hash) (bool, error) {
 // mostAhead is how many bytes PutKnown writes while a sync is under way.
 const mostAhead = 64 << 20
 
-// ahead is the sync that a reservation has begun and not waited for.
-type ahead struct {
+// underway is the sync that a reservation has begun and not waited for.
+type underway struct {
 	mu   sync.Mutex
 	done chan error // holds one; nil when there is none
 }
 
 // begin starts a sync, unless one is under way, and gives the error of the one
 // before.
-func (a *ahead) begin(sync func() error) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.done != nil {
+func (u *underway) begin(sync func() error) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.done != nil {
 		select {
-		case err := <-a.done:
-			a.done = nil
+		case err := <-u.done:
+			u.done = nil
 			if err != nil {
 				return err
 			}
@@ -84,30 +84,30 @@ func (a *ahead) begin(sync func() error) error {
 		}
 	}
 	done := make(chan error, 1)
-	a.done = done
+	u.done = done
 	go func() { done <- sync() }()
 	return nil
 }
 
 // wait ends what begin has started.
-func (a *ahead) wait() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.done == nil {
+func (u *underway) wait() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.done == nil {
 		return nil
 	}
-	err := <-a.done
-	a.done = nil
+	err := <-u.done
+	u.done = nil
 	return err
 }
 
 // Commit makes what was put durable and gives the unused bytes back. What was put
 // belongs to the owner also without Commit, after a crash for example.
-func (r *Reservation) Commit() error { return errors.Join(r.ahead.wait(), r.grant.Commit()) }
+func (r *Reservation) Commit() error { return errors.Join(r.flush.wait(), r.grant.Commit()) }
 
 // Release gives the unused bytes back and takes away what was put through this
 // reservation; what the owner had before stays.
-func (r *Reservation) Release() error { return errors.Join(r.ahead.wait(), r.grant.Release()) }
+func (r *Reservation) Release() error { return errors.Join(r.flush.wait(), r.grant.Release()) }
 
 // unsynced is how many bytes wait for a sync.
 func (r *records) unsynced() int64 {

@@ -20,7 +20,7 @@ func (s *Store) Pieces() *Pieces { return &Pieces{s} }
 // outlive the process; what was put through it does.
 type Reservation struct {
 	*grant
-	ahead ahead
+	flush underway
 }
 
 // Reserve sets n bytes of pieces aside, before the first of them is written.
