@@ -25,7 +25,15 @@ const (
 	CallSend            = "coin/send"
 	CallEpochShow       = "epoch/show"
 	CallEpochVerify     = "epoch/verify"
-	CallLog             = "log" // bytes
+	CallLog             = "log"        // bytes
+	CallCARExport       = "car/export" // bytes
+	CallCARImport       = "car/import"
+	CallCARList         = "car/ls"
+	CallCARRemove       = "car/rm"
+	CallIPFSFetch       = "ipfs/fetch"
+	CallNameSet         = "name/set"
+	CallNameList        = "name/ls"
+	CallNameShow        = "name/show"
 )
 
 // None is a request or a result without content.
@@ -40,6 +48,7 @@ type Status struct {
 	Addrs     []string   `json:"addrs"`
 	Gateway   string     `json:"gateway,omitempty"`
 	DHT       string     `json:"dht,omitempty"`
+	IPFS      *IPFS      `json:"ipfs,omitempty"`
 	Play      string     `json:"play,omitempty"` // host:port for players of this machine
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
@@ -351,4 +360,76 @@ type EpochVerifyResult struct {
 type LogRequest struct {
 	Role  string  `json:"role"` // farmer, buyer, bandwidth, verdict
 	Epoch *uint64 `json:"epoch,omitempty"`
+}
+
+// NameRequest sets a name on the chain; an empty Ref gives it up.
+type NameRequest struct {
+	Name string `json:"name"`
+	Ref  string `json:"ref,omitempty"`
+}
+
+// NameQuery asks for names: all of an account (empty: of this node's), or the
+// versions of one reference.
+type NameQuery struct {
+	Account string `json:"account,omitempty"`
+	Ref     string `json:"ref,omitempty"`
+}
+
+// Name is a name on the chain.
+type Name struct {
+	Ref     string `json:"ref"` // staddle:COMMUNITY/ACCOUNT/NAME
+	Owner   string `json:"owner"`
+	Name    string `json:"name"`
+	Version uint64 `json:"version"`
+	Dataset string `json:"dataset,omitempty"` // empty: given up
+	Height  uint64 `json:"height"`
+	Time    uint64 `json:"time"`
+}
+
+// Names is a list of them; versions come newest first.
+type Names struct {
+	Names []Name `json:"names"`
+}
+
+// IPFS is where the IPFS world reaches this node.
+type IPFS struct {
+	Addrs   []string `json:"addrs,omitempty"`   // bitswap and graphsync
+	Gateway string   `json:"gateway,omitempty"` // HTTP
+}
+
+// CARExport asks for a CAR of a dataset, or of a CID that was imported.
+type CARExport struct {
+	Ref     string `json:"ref"`
+	Root    string `json:"root,omitempty"`    // unixfs (default), index, both
+	Version uint64 `json:"version,omitempty"` // 1 (default) or 2
+}
+
+// CARImport names a CAR on the node's machine.
+type CARImport struct {
+	Path string `json:"path"`
+}
+
+// Imported is blocks that came from elsewhere.
+type Imported struct {
+	Name   string   `json:"name"` // where from; hostile text
+	Roots  []string `json:"roots"`
+	Blocks uint64   `json:"blocks"`
+	Bytes  uint64   `json:"bytes"`
+	Added  int64    `json:"added"`
+}
+
+// Imports is a list of them.
+type Imports struct {
+	Imports []Imported `json:"imports"`
+}
+
+// IPFSFetch asks for all below a CID from peers of the IPFS world; by graphsync
+// perhaps only pieces [First, End) of Total, counted from 0.
+type IPFSFetch struct {
+	CID       string   `json:"cid"`
+	From      []string `json:"from"`
+	GraphSync bool     `json:"graphsync,omitempty"`
+	First     int64    `json:"first,omitempty"`
+	End       int64    `json:"end,omitempty"`
+	Total     int64    `json:"total,omitempty"`
 }

@@ -47,6 +47,9 @@ func (s *state) assign(id types.LotID) error {
 	if err := s.owe(l, +1); err != nil {
 		return err
 	}
+	if err := s.countDraw(l); err != nil {
+		return err
+	}
 	if err := s.until(id, l, types.Height(s.Rules.AcceptBlocks)); err != nil {
 		return err
 	}

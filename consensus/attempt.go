@@ -39,12 +39,20 @@ func (s *state) unkeep(host types.Account, id types.LotID, l *types.LotRecord) e
 	return s.listRemove(listLots(host), id)
 }
 
-// parties lists everybody who was drawn for an attempt, once each.
+// attemptParties lists everybody who was drawn for an attempt, once each.
 func attemptParties(l *types.LotRecord) []types.Account {
-	all := append([]types.Account{l.Host}, l.Encoders...)
-	all = append(all, l.Attestors...)
-	slices.SortFunc(all, compareAccounts)
-	return slices.Compact(all)
+	return onceEach(append(mayRefuse(l), l.Attestors...))
+}
+
+// mayRefuse lists who may refuse the draw of an attempt, once each: its host and
+// its encoders. No action of validators refuses.
+func mayRefuse(l *types.LotRecord) []types.Account {
+	return onceEach(append([]types.Account{l.Host}, l.Encoders...))
+}
+
+func onceEach(list []types.Account) []types.Account {
+	slices.SortFunc(list, compareAccounts)
+	return slices.Compact(list)
 }
 
 func compareAccounts(a, b types.Account) int { return slices.Compare(a[:], b[:]) }
@@ -88,14 +96,20 @@ func (s *state) release(id types.LotID, l *types.LotRecord) error {
 	return nil
 }
 
-// fail ends an attempt for good: every party of it has a failed attempt in its
-// record (H1.3), and the lot is drawn anew after the draw delay (H1.2).
+// fail ends an attempt that did not come to its end: every party of it has a
+// failed attempt in its record (H1.3), and the lot is drawn anew after the draw
+// delay (H1.2).
 func (s *state) fail(id types.LotID, l *types.LotRecord) error {
 	for _, a := range attemptParties(l) {
 		if err := s.changeHost(a, func(h *types.HostRecord) { h.Failed++ }); err != nil {
 			return err
 		}
 	}
+	return s.again(id, l)
+}
+
+// again ends an attempt without blame and puts the lot into the queue of draws.
+func (s *state) again(id types.LotID, l *types.LotRecord) error {
 	if err := s.dismiss(id, l); err != nil {
 		return err
 	}

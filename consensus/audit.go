@@ -81,7 +81,7 @@ func (s *state) bundle(r *request, b *types.BundlePost) (effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	if last := s.bundlesDue(b.Epoch); rec.Beacon.IsZero() || s.head.Height > last {
+	if last := s.Rules.BundlesDue(b.Epoch); rec.Beacon.IsZero() || s.head.Height > last {
 		return nil, refuse("bundle of epoch %d in block %d: wanted after its beacon, until block %d", b.Epoch, s.head.Height, last)
 	}
 	frozen, err := s.Frozen(b.Epoch)
@@ -105,11 +105,6 @@ func (s *state) bundle(r *request, b *types.BundlePost) (effect, error) {
 		claim.Bundle = b
 		return s.put(keyClaim(b.Epoch, r.Sender), claim)
 	}, nil
-}
-
-// bundlesDue is the last block for the bundles of an epoch (H6.4).
-func (s *state) bundlesDue(e types.Epoch) types.Height {
-	return s.Rules.BundlesDue(e)
 }
 
 // checkCheckers wants more than half of the drawn checkers, each once.

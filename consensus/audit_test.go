@@ -355,7 +355,7 @@ func TestH6_6(t *testing.T) {
 		l.refuse(3, types.KindDispute, good, "a dispute locks 10")
 
 		due := l.rules().DisputesDue(e)
-		if due != l.rules().Checkpoint(e+3)+4 {
+		if due != l.rules().BundlesDue(e)+2 {
 			t.Fatalf("disputes are due in block %d", due)
 		}
 		l.to(due)
@@ -388,7 +388,7 @@ func TestSlashedBelowTheMinimum(t *testing.T) {
 	if err != nil || len(list) != 1 || total != 2000*types.Coin || list[0].Account == l.id(slashed) {
 		t.Fatalf("committee %v with %s: %v", list, total, err)
 	}
-	l.to(l.rules().BundlesDue(e))
+	l.to(l.rules().DisputesDue(e))
 	l.refuse(0, types.KindCollation, l.signed(l.result(e), slashed), "has no deposit")
 	l.do(0, types.KindCollation, l.signed(l.result(e), l.number(list[0].Account)))
 	l.refuse(slashed, types.KindDeposit, &types.Deposit{Role: types.RoleValidator, Amount: 12 * types.Coin}, "below minimum")

@@ -41,7 +41,10 @@ func BaseFee(f, bytes uint64) types.Amount {
 }
 
 // free reports whether a kind is free of fee and gives no power (C1.5). Kinds 8
-// and 11 are refused a second time in an epoch by their own rules.
+// and 11 are refused a second time in an epoch by their own rules. The first kind
+// 3 of an invited account would be free too: an account is invited when a member
+// record (`i/`) says so, and a market has none, so that every kind 3 pays here. A
+// newcomer pays it from the gift of its invite (C7).
 func free(k types.Kind) bool {
 	return k == types.KindBundle || k == types.KindLog || k == types.KindVote
 }

@@ -24,8 +24,16 @@ func keyClaim(e types.Epoch, a types.Account) string {
 	return keyEpoch(e) + "/" + string(a[:])
 }
 
+// keyLate is there as soon as somebody committed logs of the epoch late.
+func keyLate(e types.Epoch) string { return keyEpoch(e) + "/late" }
+
 func keyLock(a types.Account, e types.Epoch) string {
 	return "m/" + string(a[:]) + "/" + string(types.Be64(uint64(e)))
+}
+
+func keyName(a types.Account, name string) string { return "n/" + string(a[:]) + "/" + name }
+func keyVersion(a types.Account, name string, n uint64) string {
+	return keyName(a, name) + "/" + string(types.Be64(n))
 }
 
 // keySkip holds the name of the block at a height inside the mutable range.
@@ -55,3 +63,13 @@ const (
 func listLocks(e types.Epoch) string { return "q/locks/" + string(types.Be64(uint64(e))) }
 
 func listSigners(e types.Epoch) string { return "q/signers/" + string(types.Be64(uint64(e))) }
+
+// listLateSigners has who signed the result of an epoch's late logs.
+func listLateSigners(e types.Epoch) string { return listSigners(e) + "/late" }
+
+// Names (kind 28): of an account, who took one, which one a list means, and what
+// a dataset's publisher calls it.
+func listNames(a types.Account) string  { return "q/names/" + string(a[:]) }
+func listTakers(name string) string     { return "q/takers/" + name }
+func keyNameByID(id types.Hash) string  { return "q/name/" + string(id[:]) }
+func keyNamed(d types.DatasetID) string { return "q/named/" + string(d[:]) }

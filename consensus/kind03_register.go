@@ -16,6 +16,9 @@ func (s *state) register(r *request, b *types.Register) (effect, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.SpendLimit > 0 && b.SpendLimit < leastLimit {
+		return nil, refuse("spend limit of %s below the least %s", b.SpendLimit, types.Amount(leastLimit))
+	}
 	if err := s.checkTakeover(r, b, old); err != nil {
 		return nil, err
 	}
@@ -38,7 +41,8 @@ func (s *state) register(r *request, b *types.Register) (effect, error) {
 			return err
 		}
 		return s.change(r.Sender, func(a *types.AccountRecord) {
-			a.Payout, a.SpendLimit = b.Payout, b.SpendLimit
+			a.Payout = b.Payout
+			s.setLimit(a, b.SpendLimit)
 			if !b.Recovery.IsZero() {
 				a.Recovery = b.Recovery
 			}

@@ -63,10 +63,7 @@ func (s *state) noteAnswer(by types.Account, id types.LotID, action types.DutyAc
 		return err
 	}
 	if action == types.DutyRefuse {
-		if l.Host == by {
-			l.Refuse(by)
-		}
-		return s.fail(id, l)
+		return s.refuseDraw(by, id, l)
 	}
 	if l.Host == by {
 		l.HostIn = true
@@ -84,6 +81,40 @@ func (s *state) noteAnswer(by types.Account, id types.LotID, action types.DutyAc
 		return s.until(id, l, blocks)
 	}
 	return s.put(keyLot(id), l)
+}
+
+// freeRefusals is the part of its draws that an account may refuse free: one in
+// so many (H7).
+const freeRefusals = 8
+
+// countDraw counts an attempt for those who may refuse it (H7).
+func (s *state) countDraw(l *types.LotRecord) error {
+	for _, a := range mayRefuse(l) {
+		if err := s.changeHost(a, func(h *types.HostRecord) { h.Drawn++ }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseDraw ends an attempt that one of its parties does not want, before any
+// transfer (H7). It costs that party nothing while its refusals, this one
+// counted, are at most an eighth of its draws, this one counted; each one beyond
+// stands in its record as a failed attempt. Who else was drawn is not to blame.
+func (s *state) refuseDraw(by types.Account, id types.LotID, l *types.LotRecord) error {
+	if l.Host == by {
+		l.Refuse(by)
+	}
+	err := s.changeHost(by, func(h *types.HostRecord) {
+		h.Refused++
+		if h.Refused*freeRefusals > h.Drawn {
+			h.Failed++
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return s.again(id, l)
 }
 
 // dropLots lets a host give active lots up at any time, without penalty (H7):

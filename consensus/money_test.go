@@ -57,6 +57,11 @@ func (x *life) end() {
 	}
 	x.txs, x.ahead = nil, map[int]uint64{}
 	x.balanced()
+	for _, ev := range x.events { // ST1: what a result credits, no dispute takes away
+		if d, ok := ev.(types.Disputed); ok && x.epoch(d.Epoch).Collation != nil {
+			x.r.Fatalf("block %d: dispute of epoch %d, which has a result", x.height(), d.Epoch)
+		}
+	}
 }
 
 // people sends coins about: some of it cannot be.
@@ -213,7 +218,7 @@ func (x *life) settle() {
 			}
 		}
 		if !x.paid[e] && x.height() >= x.rules().BundlesDue(e) && x.likely(40) {
-			x.paid[e] = x.likely(90)
+			x.paid[e] = x.height() >= x.rules().DisputesDue(e) && x.likely(90)
 			x.send(x.n(5, 8, "validator"), types.KindCollation, x.outcome(e))
 		}
 	}
@@ -256,7 +261,7 @@ func (x *life) outcome(e types.Epoch) *types.Collation {
 // U3: balances, locks, bonds, carries and what was burned are the supply after
 // every block, whatever happens.
 func TestU3(t *testing.T) {
-	settled := 0
+	settled, late := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
 		l := town(r, func(g *types.Genesis) { g.Rules.FreeRanges = 3; g.Rules.MinDeposit = 1950 * types.Coin })
 		x := &life{ledger: l, r: r, ahead: map[int]uint64{}, posts: map[types.Epoch]map[int]*replica.Bundle{}, paid: map[types.Epoch]bool{}}
@@ -267,9 +272,13 @@ func TestU3(t *testing.T) {
 			x.lots()
 			x.hosts()
 			x.settle()
+			x.lateLogs()
 			x.end()
-			if _, ok := event[types.Settled](l); ok {
+			if s, ok := event[types.Settled](l); ok {
 				settled++
+				if rec := x.lateRecord(s.Epoch); rec != nil && rec.Buckets > 0 {
+					late++
+				}
 			}
 		}
 		stranger := chaintest.Account(11)
@@ -280,4 +289,5 @@ func TestU3(t *testing.T) {
 	if settled == 0 {
 		t.Error("no epoch was ever settled: the property saw too little")
 	}
+	t.Logf("%d epochs were settled, %d with late logs", settled, late)
 }

@@ -87,40 +87,6 @@ func TestRegisterDelay(t *testing.T) {
 	}
 }
 
-// K3: what an account earns goes to its payout; recovery and spend limit are
-// kept.
-func TestK3(t *testing.T) {
-	l := town(t)
-	to := chaintest.Account(60)
-	for i := 1; i <= 8; i++ {
-		roles := types.RoleHost | types.RoleEncoder
-		if i > 4 {
-			roles = types.RoleValidator
-		}
-		reg := registration(i, roles)
-		reg.Payout, reg.Recovery, reg.SpendLimit = to, types.H("staddle/test/recovery"), 77
-		l.do(i, types.KindRegister, reg)
-	}
-	lots := l.plan(0, l.publish(0, "data", 1), 1, 1)
-	l.drawn(lots[0])
-	l.accept(lots[0])
-	l.commit(lots[0])
-	// Set-up: 4 pieces of 262,144,000,000 wei to the encoder, an eighth to each of two validators.
-	l.attest(lots[0])
-	if paid := got[*types.AccountRecord](l)(l.view().Account(to)).Balance; paid != 1048+2*131 {
-		t.Errorf("payout got %d, want %d", paid, 1048+2*131)
-	}
-	if a := l.acc(1); a.Payout != to || a.Recovery != types.H("staddle/test/recovery") || a.SpendLimit != 77 {
-		t.Errorf("account %+v", a)
-	}
-	// Recovery of zero leaves it, the others are replaced.
-	l.register(types.RoleHost|types.RoleEncoder, 1)
-	if a := l.acc(1); !a.Payout.IsZero() || a.Recovery.IsZero() || a.SpendLimit != 0 {
-		t.Errorf("account %+v", a)
-	}
-	l.balanced()
-}
-
 // ST8.1: coins back the downloads of the running or the next epoch; what is left
 // comes back when the epoch is paid or given up.
 func TestST8_1(t *testing.T) {

@@ -120,7 +120,10 @@ func (s *state) reopen(id types.LotID, l *types.LotRecord) error {
 	return nil
 }
 
-// restore makes the old host's replica the lot's contract again (H4.3).
+// restore makes the old host's replica the lot's contract again and cancels the
+// attempt that was to replace it (H4.3). Of the rule's two ways this is the one:
+// no spare replica is kept, so that a lot has one keeper, who alone claims, shows
+// and is paid for it.
 func (s *state) restore(id types.LotID, l *types.LotRecord) error {
 	if err := s.dismiss(id, l); err != nil {
 		return err

@@ -207,7 +207,7 @@ func TestH4_3(t *testing.T) {
 		}
 		return l, id, gone, e
 	}
-	t.Run("returns", func(t *testing.T) {
+	t.Run("cancels", func(t *testing.T) {
 		l, id, gone, e := lost(t)
 		old := l.lot(id)
 		l.accept(id)
@@ -236,6 +236,13 @@ func TestH4_3(t *testing.T) {
 		if h := l.host(enc); h.Open != 0 || h.OpenPieces != 0 {
 			t.Fatalf("encoder %+v after the attempt was cancelled", h)
 		}
+		// No spare: the other host keeps nothing, may report nothing, and is not blamed.
+		other := l.number(rec.Host)
+		if h := l.host(other); h.Lots != 0 || h.Failed != 0 {
+			t.Fatalf("host %+v of the cancelled attempt", h)
+		}
+		l.refuse(other, types.KindHosted, &types.Commitments{List: l.commitments(id, rec)}, "is not the running one")
+		l.kept[id] = k
 		if h := l.host(gone); h.State != types.HostOnline || h.Lots != 1 || l.globals().LiveRanges != 2 {
 			t.Fatalf("host %+v, %d live ranges", h, l.globals().LiveRanges)
 		}

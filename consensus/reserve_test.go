@@ -31,7 +31,7 @@ func TestLocksOfTwoEpochs(t *testing.T) {
 	l.do(3, types.KindLock, &types.Lock{Epoch: e, Amount: 5 * types.Coin})
 	l.toEpoch(e + 1)
 	l.do(3, types.KindLock, &types.Lock{Epoch: e + 1, Amount: 5 * types.Coin})
-	l.to(l.rules().BundlesDue(e + 1))
+	l.to(l.rules().DisputesDue(e + 1))
 	l.put(l.nothing(e)...)
 	for k := range types.Epoch(2) { // each within its own epoch's lock
 		l.do(5, types.KindCollation, l.collation(e+k, row{3, 0, -units(4)}, row{2, 0, units(4)}))
@@ -49,7 +49,7 @@ func TestLocksOfTwoEpochs(t *testing.T) {
 func TestRefundLeavesWhatIsReserved(t *testing.T) {
 	l, old, young := pending(t, 10*types.Coin)
 	e := l.now() + 6 // accepted before the old plan's lock would return, paid after
-	l.to(l.rules().BundlesDue(e))
+	l.to(l.rules().DisputesDue(e))
 	l.put(l.nothing(e)...)
 	// More than the young plan holds: the rest stands on the old one.
 	l.do(5, types.KindCollation, l.collation(e, row{0, 0, -units(6)}, row{2, 0, units(6)}))
@@ -80,7 +80,7 @@ func TestSetupLeavesWhatIsReserved(t *testing.T) {
 	p := l.planFor(d, 1, 1, 60)
 	id := l.do(0, types.KindPlan, p)
 	e := l.now()
-	l.to(l.rules().BundlesDue(e))
+	l.to(l.rules().DisputesDue(e))
 	l.put(l.nothing(e)...)
 	n := int64(p.Lock) * 1_000_000_000 / 262_144_000_000 // all that the plan holds
 	l.do(5, types.KindCollation, l.collation(e, row{0, 0, -n}, row{2, 0, n}))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/staddle/staddle/internal/chaintest"
+	"github.com/staddle/staddle/replica"
 	"github.com/staddle/staddle/types"
 )
 
@@ -78,7 +79,7 @@ func settled(t tester, tune ...func(*types.Genesis)) (l *ledger, host int, e typ
 	l.step(e, host)
 	l.to(l.rules().BundlesDue(e) - 2)
 	l.put(append(l.nothing(e), l.sign(host, types.KindBundle, l.signedBundle(host, l.bundle(host, e))))...)
-	l.to(l.rules().BundlesDue(e))
+	l.to(l.rules().DisputesDue(e))
 	return l, host, e
 }
 
@@ -110,10 +111,14 @@ func TestST1(t *testing.T) {
 			t.Fatalf("logs are due in block %d", l.rules().LogsDue(e))
 		}
 		l.do(1, types.KindLog, c)
-		l.refuse(2, types.KindLog, c, "wanted from")
+		l.refuse(2, types.KindLog, c, "receipts and no claim") // late from here on
 		c.Epoch++
 		l.refuse(2, types.KindLog, c, "wanted from")
 	})
+	t.Run("late logs", lateLogs)
+	t.Run("late logs' result", lateResult)
+	t.Run("late logs are waited for", lateWait)
+	t.Run("lock pays downloads alone", lockForDownloads)
 	t.Run("beacon", func(t *testing.T) {
 		l := town(t)
 		e := l.now()
@@ -134,7 +139,7 @@ func TestST1(t *testing.T) {
 		c := l.collation(e, row{0, -2, 0}, row{host, 2, 0})
 		back := *l
 		back.to(l.height())
-		if l.height() != l.rules().BundlesDue(e) {
+		if l.height() != l.rules().DisputesDue(e) {
 			t.Fatalf("block %d", l.height())
 		}
 		early, _, _ := settledBefore(t)
@@ -180,9 +185,10 @@ func TestST1(t *testing.T) {
 		l.refuse(5, types.KindCollation, c, "was given up or paid")
 		l.balanced()
 	})
+	t.Run("disputes", disputesBeforeResult)
 }
 
-// settledBefore is settled one block earlier, when bundles may still come.
+// settledBefore is settled one block earlier, when disputes may still come.
 func settledBefore(t tester) (l *ledger, host int, e types.Epoch) {
 	full, host, e := settled(t)
 	l = town(t)
@@ -220,7 +226,7 @@ func TestST6(t *testing.T) {
 	for want, change := range map[string]func(*types.Plan){
 		"plan until epoch":  func(p *types.Plan) { p.Until = l.now() },
 		"at most 2920":      func(p *types.Plan) { p.Until = l.now() + 2921 },
-		"plan locks":        func(p *types.Plan) { p.Lock = coins },
+		"plan locks":        func(p *types.Plan) { p.Lock = 2 * coins },
 		"encoding 99":       func(p *types.Plan) { p.Encoding = 99 },
 		"lock of":           func(p *types.Plan) { p.MaxPrice = new(big.Int).Lsh(big.NewInt(1), 250) },
 		"plan for ranges 0": func(p *types.Plan) { p.Count = 4 },
@@ -290,7 +296,7 @@ func TestST7(t *testing.T) {
 	l.step(e, 1)
 	l.to(l.rules().BundlesDue(e) - 2)
 	l.put(append(l.nothing(e), l.sign(1, types.KindBundle, l.signedBundle(1, l.bundle(1, e))))...)
-	l.to(l.rules().BundlesDue(e))
+	l.to(l.rules().DisputesDue(e))
 	// 8 has not signed and gets nothing.
 	c := l.signed(l.result(e, l.line(row{0, -2, 0}), l.line(row{1, 2, 0})), 5, 6, 7)
 	l.do(5, types.KindCollation, c)
@@ -549,4 +555,36 @@ func TestH3(t *testing.T) {
 			t.Fatalf("the waiting lot is %s when the bond is free again", s)
 		}
 	})
+}
+
+// disputesBeforeResult: up to its last block a dispute counts and no result does;
+// from the next one on a result counts and no dispute does. So nothing that a
+// result credits is lost later.
+func disputesBeforeResult(t *testing.T) {
+	for _, won := range []bool{false, true} {
+		var change func(*replica.Bundle)
+		if won {
+			change = func(b *replica.Bundle) { b.Proofs[4] = nil }
+		}
+		l, b, host, e := posted(t, change)
+		due := l.rules().DisputesDue(e)
+		if l.rules().EpochOf(due+1) != e+2 || l.rules().EpochOf(l.rules().BundlesDue(e)+1) != e+2 {
+			t.Fatalf("results from block %d on: want the epoch after the beacon's", due+1)
+		}
+		credit := func() *types.Collation { return l.collation(e, row{0, -1, 0}, row{host, 1, 0}) }
+		l.to(due - 1)
+		l.refuse(6, types.KindCollation, credit(), "wanted after block")
+		l.do(3, types.KindDispute, disputeOf(l, b, host, 4)) // in the last block
+		if x, ok := event[types.Disputed](l); !ok || x.Won != won || l.height() != due {
+			t.Fatalf("event %+v in block %d", x, l.height())
+		}
+		l.refuse(4, types.KindDispute, disputeOf(l, b, host, 5), map[bool]string{true: "lost a dispute", false: "wanted until"}[won])
+		if won {
+			l.refuse(6, types.KindCollation, credit(), "which proved nothing in epoch")
+			l.do(6, types.KindCollation, l.collation(e))
+			continue
+		}
+		l.do(6, types.KindCollation, credit())
+		l.refuse(4, types.KindDispute, disputeOf(l, b, host, 5), "wanted until")
+	}
 }

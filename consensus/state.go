@@ -147,15 +147,24 @@ func (v *View) Money() (base types.Amount, wei uint64, err error) {
 func (v *View) advanced(e types.Epoch) (*big.Int, error) {
 	sum := new(big.Int)
 	rec, err := v.Epoch(e)
-	if err != nil || rec.Due == 0 {
-		return sum, err
+	if err != nil {
+		return nil, err
 	}
-	var res types.Result
-	if err := v.block(rec.Collation.Result, &res); err != nil {
-		return nil, fmt.Errorf("read result: %w", err)
+	late, err := v.LateRecord(e)
+	if err != nil {
+		return nil, err
 	}
-	for k := range rec.Buckets {
-		sum.Add(sum, res.Entries[k].Net.T)
+	for _, x := range []*types.EpochRecord{rec, late} {
+		if x == nil || x.Due == 0 {
+			continue
+		}
+		var res types.Result
+		if err := v.block(x.Collation.Result, &res); err != nil {
+			return nil, fmt.Errorf("read result: %w", err)
+		}
+		for k := range x.Buckets {
+			sum.Add(sum, res.Entries[k].Net.T)
+		}
 	}
 	return sum, nil
 }

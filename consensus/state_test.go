@@ -71,6 +71,8 @@ func recordOf(key string) (string, canonical) {
 		return "e/", new(types.EpochRecord)
 	case strings.HasPrefix(key, "e/") && n == 2+8+1+32:
 		return "e//", new(types.ClaimRecord)
+	case strings.HasPrefix(key, "e/") && n == 2+8+5 && key[10:] == "/late":
+		return "e//late", new(types.EpochRecord)
 	case strings.HasPrefix(key, "m/") && n == 2+32+1+8:
 		return "m/", new(types.LockRecord)
 	}
@@ -175,7 +177,7 @@ func TestS5(t *testing.T) {
 	for _, k := range []types.Kind{
 		types.KindWire, types.KindExit, types.KindVote, types.KindSlash, types.KindLitigate, types.KindJury, types.KindPrice,
 		types.KindReveal, types.KindPurge, types.KindAnchor, types.KindRelay, types.KindLabel, types.KindRotate, types.KindRules,
-		types.KindName, types.KindMember,
+		types.KindMember,
 	} {
 		l.refused(l.signBy(l.who[0], k, types.Marshal(wire(l.id(1), 5))), fmt.Sprintf("kind %d (%s) is not active", uint8(k), k))
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 // Payment of results (ST1, ST9.2, ST7): bucket k of the epoch whose transfer is
-// due since block c applies in block c + 1 + floor(k / BucketsPerBlock).
+// due since block c applies in block c + 1 + floor(k / BucketsPerBlock). The
+// result of its late logs follows in the same way, behind the last bucket.
 
 // transfer pays this block's buckets of the running transfer, if there is one.
 func (s *state) transfer() error {
@@ -16,27 +17,45 @@ func (s *state) transfer() error {
 	if err != nil || rec.Due == 0 || s.head.Height <= rec.Due {
 		return err
 	}
+	if rec.Buckets < types.ResultBuckets {
+		if err := s.payBuckets(&payment{epoch: e, prices: rec, signers: listSigners(e)}, rec); err != nil {
+			return err
+		}
+		if err := s.put(keyEpoch(e), rec); err != nil || rec.Buckets < types.ResultBuckets {
+			return err
+		}
+	}
+	if done, err := s.transferLate(e, rec); err != nil || !done {
+		return err
+	}
+	if err := s.endTransfer(e); err != nil {
+		return err
+	}
+	return s.startTransfer()
+}
+
+// payment is a result on its way: that of an epoch or of its late logs.
+type payment struct {
+	epoch   types.Epoch
+	prices  *types.EpochRecord // of the epoch
+	signers string             // list of those who share the levy
+	late    bool
+}
+
+// payBuckets pays this block's buckets of a result and counts them in rec.
+func (s *state) payBuckets(p *payment, rec *types.EpochRecord) error {
 	var res types.Result
 	if err := s.block(rec.Collation.Result, &res); err != nil {
 		return err
 	}
 	last := min(rec.Buckets+s.Rules.BucketsPerBlock, types.ResultBuckets)
 	for k := rec.Buckets; k < last; k++ {
-		if err := s.payBucket(e, &res, int(k)); err != nil {
+		if err := s.payBucket(p, &res, int(k)); err != nil {
 			return err
 		}
 	}
 	rec.Buckets = last
-	if err := s.put(keyEpoch(e), rec); err != nil {
-		return err
-	}
-	if last < types.ResultBuckets {
-		return nil
-	}
-	if err := s.endTransfer(e); err != nil {
-		return err
-	}
-	return s.startTransfer()
+	return nil
 }
 
 // endTransfer gives back the download locks of a paid or forgotten epoch and
@@ -45,8 +64,10 @@ func (s *state) endTransfer(e types.Epoch) error {
 	if err := s.unlock(e); err != nil {
 		return err
 	}
-	if _, err := s.listTake(listSigners(e)); err != nil {
-		return err
+	for _, list := range []string{listSigners(e), listLateSigners(e)} {
+		if _, err := s.listTake(list); err != nil {
+			return err
+		}
 	}
 	s.g.Transfer = e + 1
 	s.emit(types.Settled{Epoch: e})
@@ -80,7 +101,7 @@ func (s *state) startTransfer() error {
 	}
 }
 
-func (s *state) payBucket(e types.Epoch, res *types.Result, k int) error {
+func (s *state) payBucket(p *payment, res *types.Result, k int) error {
 	if !res.Entries[k].Bucket.Defined() {
 		return nil
 	}
@@ -89,35 +110,37 @@ func (s *state) payBucket(e types.Epoch, res *types.Result, k int) error {
 		return err
 	}
 	for i := range b.Lines {
-		if err := s.payLine(e, &b.Lines[i]); err != nil {
+		if err := s.payLine(p, &b.Lines[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *state) payLine(e types.Epoch, l *types.ResultLine) error {
+func (s *state) payLine(p *payment, l *types.ResultLine) error {
 	a, ok, err := s.ByAddress(l.Address)
 	if err != nil || !ok {
 		return orMalformed(err, "address %s of an accepted result is unknown", l.Address)
 	}
 	if l.T.Sign() < 0 {
-		return s.collect(e, a, l)
+		return s.collect(p, a, l)
 	}
-	return s.reward(e, a, l.T)
+	return s.reward(p.signers, a, l.T)
 }
 
 // collect takes a debt out of the locks that were reserved for it: first the
 // epoch's download lock, then the plans, oldest first.
-func (s *state) collect(e types.Epoch, a types.Account, l *types.ResultLine) error {
+func (s *state) collect(p *payment, a types.Account, l *types.ResultLine) error {
 	acc, err := s.Account(a)
 	if err != nil {
 		return err
 	}
 	need := types.Amount(types.BaseCeil(new(big.Int).Neg(l.T)).Uint64()) // bounded when it was reserved
-	lock, err := s.lockLeft(e, a)
-	if err != nil {
-		return err
+	lock := need
+	if !p.late {
+		if lock, err = s.lockShare(p.epoch, a, p.prices, l); err != nil {
+			return err
+		}
 	}
 	paid, rest, err := types.Pay(acc.Carry, l.T)
 	if err != nil {
@@ -130,16 +153,28 @@ func (s *state) collect(e types.Epoch, a types.Account, l *types.ResultLine) err
 	if err := s.setAccount(a, acc); err != nil {
 		return err
 	}
-	return s.drain(e, a, owed)
+	if owed, err = s.drainLock(p.epoch, a, min(owed, lock), owed); err != nil {
+		return err
+	}
+	return s.drainPlans(a, owed)
 }
 
-// lockLeft is what is not spent of a payer's download lock for an epoch.
-func (v *View) lockLeft(e types.Epoch, a types.Account) (types.Amount, error) {
-	l, err := v.Lock(a, e)
-	if err != nil || l == nil {
+// lockShare is how much of the debt of a line of an epoch's result the download
+// lock pays: no more than what the downloads cost. All of the lock is there until
+// this result is paid.
+func (v *View) lockShare(e types.Epoch, a types.Account, rec *types.EpochRecord, l *types.ResultLine) (types.Amount, error) {
+	lock, err := v.Lock(a, e)
+	if err != nil || lock == nil || l == nil || l.B >= 0 || l.T.Sign() >= 0 || rec.Bandwidth == nil {
 		return 0, err
 	}
-	return l.Amount - l.Spent, nil
+	cost := new(big.Int).Mul(new(big.Int).Neg(big.NewInt(l.B)), rec.Bandwidth)
+	if wei := new(big.Int).Neg(l.T); cost.Cmp(wei) > 0 {
+		cost = wei
+	}
+	if n := types.BaseCeil(cost); n.IsUint64() {
+		return min(lock.Amount, types.Amount(n.Uint64())), nil
+	}
+	return lock.Amount, nil
 }
 
 // plansLeft is what is not spent of the locks of an account's plans.
@@ -168,20 +203,20 @@ func (v *View) unreserved(a types.Account) (types.Amount, error) {
 	return left - min(left, acc.Reserved), err
 }
 
-// drain books a debt against the records behind an account's locks.
-func (s *state) drain(e types.Epoch, a types.Account, owed types.Amount) error {
+// drainLock books up to n of a debt against the download lock of an epoch and
+// gives what is owed still.
+func (s *state) drainLock(e types.Epoch, a types.Account, n, owed types.Amount) (types.Amount, error) {
 	lock, err := s.Lock(a, e)
-	if err != nil {
-		return err
+	if err != nil || lock == nil {
+		return owed, err
 	}
-	if lock != nil {
-		n := min(owed, lock.Amount-lock.Spent)
-		lock.Spent += n
-		owed -= n
-		if err := s.put(keyLock(a, e), lock); err != nil {
-			return err
-		}
-	}
+	n = min(n, lock.Amount-lock.Spent)
+	lock.Spent += n
+	return owed - n, s.put(keyLock(a, e), lock)
+}
+
+// drainPlans books a debt against an account's plans.
+func (s *state) drainPlans(a types.Account, owed types.Amount) error {
 	plans, err := s.Plans(a)
 	if err != nil {
 		return err
@@ -210,12 +245,12 @@ func (s *state) drain(e types.Epoch, a types.Account, owed types.Amount) error {
 // reward pays a credit. A 32nd part goes to the signers of the result by their
 // stake, and what their shares' rounding leaves is burned (ST7). The signers'
 // part is collected for the whole epoch's lines one by one, in integers.
-func (s *state) reward(e types.Epoch, a types.Account, t *big.Int) error {
+func (s *state) reward(signers string, a types.Account, t *big.Int) error {
 	levy := new(big.Int).Rsh(t, 5)
 	if err := s.earn(a, new(big.Int).Sub(t, levy)); err != nil {
 		return err
 	}
-	return s.payLevy(e, levy)
+	return s.payLevy(signers, levy)
 }
 
 // earn credits wei: whole base units to the balance, the rest to the carry (U2).
@@ -256,8 +291,8 @@ func (s *state) earn(a types.Account, wei *big.Int) error {
 // payLevy splits the signers' part by stake. Wei below a base unit, and what
 // rounding leaves, are burned: the whole levy leaves the payer's side as
 // floor(levy / 10^9) base units here and its remainder in burnedWei.
-func (s *state) payLevy(e types.Epoch, levy *big.Int) error {
-	signers, err := s.signers(e)
+func (s *state) payLevy(list string, levy *big.Int) error {
+	signers, err := s.signers(list)
 	if err != nil {
 		return err
 	}
@@ -289,17 +324,17 @@ func (s *state) burnWei(wei *big.Int) error {
 }
 
 // noteSigners keeps who signed a result, with their stakes, until it is paid.
-func (s *state) noteSigners(b *types.Collation) error {
+func (s *state) noteSigners(list string, b *types.Collation) error {
 	for _, sig := range b.Signers {
-		if err := s.listAdd(listSigners(b.Epoch), types.Hash(sig.By)); err != nil {
+		if err := s.listAdd(list, types.Hash(sig.By)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *state) signers(e types.Epoch) ([]types.Credit, error) {
-	list, err := s.accounts(listSigners(e))
+func (s *state) signers(of string) ([]types.Credit, error) {
+	list, err := s.accounts(of)
 	if err != nil {
 		return nil, err
 	}

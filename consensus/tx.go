@@ -14,13 +14,19 @@ type request struct {
 	*types.Tx
 	id  types.TxID
 	acc *types.AccountRecord // of the sender, before the fee
+	out types.Amount         // that leaves the sender by it: the fee and what the kind takes (K3)
 }
 
 // spendable is what the sender has left for the kind itself.
 func (r *request) spendable() types.Amount { return r.acc.Balance - r.Fee }
 
-// rules maps a kind to its rule: one file a kind.
+// rule maps a kind to its rule: one file a kind. Before it comes the sender's own
+// limit.
 func (s *state) rule(r *request, body types.Body) (effect, error) {
+	r.out = r.Fee + s.outlay(body)
+	if err := s.checkLimit(r); err != nil {
+		return nil, err
+	}
 	switch b := body.(type) {
 	case *types.Wire:
 		return s.wire(r, b)
@@ -48,6 +54,8 @@ func (s *state) rule(r *request, body types.Body) (effect, error) {
 		return s.deposit(r, b)
 	case *types.Lock:
 		return s.lock(r, b)
+	case *types.NameUpdate:
+		return s.name(r, b)
 	}
 	return nil, refuse("a %s transaction: not yet", r.Kind)
 }
@@ -172,6 +180,7 @@ func (s *state) charge(r *request, size uint64, amount types.Amount) error {
 			return err
 		}
 	}
+	s.countSpent(r.acc, r.out)
 	if err := s.setAccount(r.Sender, r.acc); err != nil {
 		return err
 	}

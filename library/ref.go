@@ -18,14 +18,16 @@ const Scheme = "staddle:"
 
 // Ref names a dataset, or a file or directory in it.
 type Ref struct {
-	Dataset types.DatasetID // zero when Name is set
+	Dataset types.DatasetID // zero when Name or Title is set
 	Name    string          // of a dataset held here
+	Title   Title           // of a name on chain
 	Path    string          // in the dataset; "" is all of it
 }
 
-// ParseRef reads staddle:ROOT[/path], ROOT[/path] or NAME[/path], where ROOT is
-// the CID of the index or its digest as 64 hex digits. The path is cleaned and
-// cannot lead out. Errors wrap ErrAmbiguous.
+// ParseRef reads staddle:ROOT[/path], ROOT[/path], NAME[/path] or
+// staddle:COMMUNITY[/ACCOUNT]/NAME[@DATE][/path], where ROOT is the CID of the index
+// or its digest as 64 hex digits. The path is cleaned and cannot lead out. Errors
+// wrap ErrAmbiguous.
 func ParseRef(s string) (Ref, error) {
 	rest, full := strings.CutPrefix(s, Scheme)
 	head, tail, _ := strings.Cut(rest, "/")
@@ -40,12 +42,24 @@ func ParseRef(s string) (Ref, error) {
 	case isRoot:
 		return Ref{Dataset: id, Path: p}, nil
 	case full:
-		return Ref{}, fmt.Errorf("%q: %w: after %s comes the root of a dataset", clip(s), ErrAmbiguous, Scheme)
+		return titleRef(s, rest)
 	}
 	if err := CheckName(head); err != nil {
 		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
 	}
 	return Ref{Name: head, Path: p}, nil
+}
+
+func titleRef(s, rest string) (Ref, error) {
+	t, tail, err := parseTitle(rest)
+	if err != nil {
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
+	}
+	p, err := refPath(tail)
+	if err != nil {
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
+	}
+	return Ref{Title: t, Path: p}, nil
 }
 
 // parseRoot reads a root; false when s looks like none.
@@ -110,7 +124,10 @@ func (r Ref) Root() cid.Cid { return types.NodeCIDOf(r.Dataset) }
 // String is the full reference; with a Name only, that name.
 func (r Ref) String() string {
 	s := r.Name
-	if s == "" {
+	switch {
+	case r.Title != (Title{}):
+		s = Scheme + r.Title.String()
+	case s == "":
 		s = Scheme + r.Root().String()
 	}
 	if r.Path != "" {

@@ -14,6 +14,7 @@ func TestParseRef(t *testing.T) {
 	id := types.H("test")
 	root := types.NodeCIDOf(id).String()
 	in := Ref{Dataset: id}
+	owner := types.Account(types.H("owner"))
 	tests := []struct {
 		text string
 		want Ref
@@ -29,6 +30,11 @@ func TestParseRef(t *testing.T) {
 		{"films/größe x", Ref{Name: "films", Path: "größe x"}},
 		{"\x1b[31m", Ref{Name: "\x1b[31m"}},
 		{strings.Repeat("0", 64), Ref{Name: strings.Repeat("0", 64)}}, // no dataset has the zero digest
+		{"staddle:TAUT/films", Ref{Title: Title{Community: "TAUT", Name: "films"}}},
+		{"staddle:TAUT/films/a/b", Ref{Title: Title{Community: "TAUT", Name: "films"}, Path: "a/b"}},
+		{"staddle:TAUT/films@2026-11-20/a", Ref{Title: Title{Community: "TAUT", Name: "films", At: 1_795_219_199_999}, Path: "a"}},
+		{"staddle:TAUT/films@2026-11-20T08:00:00Z", Ref{Title: Title{Community: "TAUT", Name: "films", At: 1_795_161_600_000}}},
+		{"staddle:TAUT/" + owner.String() + "/films", Ref{Title: Title{Community: "TAUT", Owner: owner, Name: "films"}}},
 	}
 	for _, tt := range tests {
 		got, err := ParseRef(tt.text)
@@ -41,7 +47,8 @@ func TestParseRef(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "/", "/etc", "staddle:", "staddle:films", "staddle:staddle:" + root, root + "/../x", root + "/a/../b", "films/\xff",
+		"", "/", "/etc", "staddle:", "staddle:films", "staddle:/films", "staddle:TAUT/", "staddle:TAUT/a@", "staddle:TAUT/a@yesterday", "staddle:TAUT/a@1969-01-01", "staddle:TAUT/@2026-11-20",
+		"staddle:TAUT/a#b", "staddle:TAUT/a/../b", "staddle:" + strings.Repeat("x", 65) + "/a", "staddle:staddle:" + root, root + "/../x", root + "/a/../b", "films/\xff",
 		"films/a\x00", "\xff", strings.Repeat("x", 256), types.RawCIDOf(id).String(), cid.NewCidV1(cid.DagProtobuf, types.RawCIDOf(id).Hash()).String(),
 	} {
 		if got, err := ParseRef(bad); err == nil {

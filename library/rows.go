@@ -130,6 +130,9 @@ func (l *Library) Datasets() (out []Held, err error) {
 // Resolve gives ref its Dataset: a name stands for the newest dataset of that
 // name that is held here. The error wraps ErrNotHeld when there is none.
 func (l *Library) Resolve(ref Ref) (Ref, error) {
+	if ref.Title != (Title{}) {
+		return ref, &NotHeld{fmt.Sprintf("%s, a name on the chain that only a running node looks up,", ref)}
+	}
 	if ref.Name == "" {
 		return ref, nil
 	}

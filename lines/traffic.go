@@ -80,14 +80,16 @@ func ascending(list [][]byte, emit Emit) error {
 // payer pays at most its lock; what is short is shared in proportion, rounded
 // down (ST8.2). Payees that the chain does not know get nothing. Lines ascend.
 func (s *Source) Traffic(list []Traffic, emit Emit) error {
-	list = Newest(list)
+	return s.pairs(Newest(list), s.covered, emit)
+}
+
+// pairs gives both lines of all receipts, after cut has shortened those of each
+// payer to what it can pay.
+func (s *Source) pairs(list []Traffic, cut func([]Traffic) ([]Traffic, error), emit Emit) error {
 	var out [][]byte
 	for len(list) > 0 {
-		n := 1
-		for n < len(list) && list[n].Payer == list[0].Payer {
-			n++
-		}
-		paid, err := s.covered(list[:n])
+		n := payerEnd(list)
+		paid, err := cut(list[:n])
 		if err != nil {
 			return fmt.Errorf("receipts of payer %s: %w", list[0].Payer.Short(), err)
 		}
@@ -102,6 +104,16 @@ func (s *Source) Traffic(list []Traffic, emit Emit) error {
 	return ascending(out, emit)
 }
 
+// payerEnd is how many receipts at the beginning of a list, which is not empty
+// and sorted as Newest does, are of one payer.
+func payerEnd(list []Traffic) int {
+	n := 1
+	for n < len(list) && list[n].Payer == list[0].Payer {
+		n++
+	}
+	return n
+}
+
 // holdsPair tells whether the pair is in the shard: the smaller id decides, so
 // that both sides meet.
 func (s *Source) holdsPair(a, b types.Address) bool {
@@ -114,6 +126,11 @@ func (s *Source) holdsPair(a, b types.Address) bool {
 // covered cuts the units of one payer's receipts down to what its lock of the
 // epoch pays.
 func (s *Source) covered(list []Traffic) ([]Traffic, error) {
+	return s.within(list, nil)
+}
+
+// within is covered for a lock that has paid the receipts of before already.
+func (s *Source) within(list, before []Traffic) ([]Traffic, error) {
 	var known []Traffic
 	total := new(big.Int)
 	for _, t := range list {
@@ -126,7 +143,10 @@ func (s *Source) covered(list []Traffic) ([]Traffic, error) {
 			total.Add(total, types.Wei(t.Units))
 		}
 	}
-	limit, err := s.affordable(list[0].Payer, total)
+	if len(known) == 0 {
+		return nil, nil
+	}
+	limit, err := s.affordable(known[0].Payer, sum(before), total)
 	if err != nil || limit.Cmp(total) >= 0 {
 		return known, err
 	}
@@ -140,8 +160,18 @@ func (s *Source) covered(list []Traffic) ([]Traffic, error) {
 	return paid, nil
 }
 
-// affordable is how many units a payer's lock pays, at most total.
-func (s *Source) affordable(payer types.Account, total *big.Int) (*big.Int, error) {
+// sum is the units of receipts.
+func sum(list []Traffic) *big.Int {
+	n := new(big.Int)
+	for _, t := range list {
+		n.Add(n, types.Wei(t.Units))
+	}
+	return n
+}
+
+// affordable is how many units a payer's lock pays, at most total, after it has
+// paid some, whose price was rounded up to base units.
+func (s *Source) affordable(payer types.Account, paid, total *big.Int) (*big.Int, error) {
 	lock, err := s.Frozen.Lock(payer, s.Epoch)
 	if err != nil || lock == nil {
 		return new(big.Int), err
@@ -153,6 +183,11 @@ func (s *Source) affordable(payer types.Account, total *big.Int) (*big.Int, erro
 	if rec.Bandwidth == nil || rec.Bandwidth.Sign() == 0 {
 		return total, nil
 	}
-	wei := new(big.Int).Mul(types.Wei(uint64(lock.Amount)), types.Wei(types.WeiPerBase))
+	base := types.Wei(uint64(lock.Amount))
+	base.Sub(base, types.BaseCeil(new(big.Int).Mul(paid, rec.Bandwidth)))
+	if base.Sign() <= 0 {
+		return new(big.Int), nil
+	}
+	wei := base.Mul(base, types.Wei(types.WeiPerBase))
 	return wei.Quo(wei, rec.Bandwidth), nil
 }

@@ -68,7 +68,7 @@ func TestST8_2(t *testing.T) {
 	s.Do(sponsor, types.KindLock, &types.Lock{Epoch: s.e, Amount: 262_144_000 / 1000 * 100})
 	s.MineTo(s.Rules().Checkpoint(s.e))
 	src := s.source()
-	limit, err := src.affordable(chaintest.Account(sponsor), types.Wei(1<<40))
+	limit, err := src.affordable(chaintest.Account(sponsor), types.Wei(0), types.Wei(1<<40))
 	if err != nil || price.Sign() == 0 {
 		t.Fatal(err)
 	}

@@ -21,7 +21,30 @@ type vectorFile struct {
 	Exceptions []exceptionVector `json:"exceptions"`
 	Headers    headersVector     `json:"headers"`
 	Receipt    receiptVector     `json:"receipt"`
+	Late       lateVector        `json:"late"`
 	Feedback   []feedbackVector  `json:"feedback"`
+}
+
+// lateVector is receipts of one payer with one lock; those of a case are counted
+// by the epoch's result or late.
+type lateVector struct {
+	Payer string     `json:"payer"`
+	Lock  uint64     `json:"lock"`  // base units
+	Price string     `json:"price"` // wei a unit
+	Cases []lateCase `json:"cases"`
+}
+
+type lateCase struct {
+	Counted []dealVector `json:"counted"`
+	Late    []dealVector `json:"late"`
+	Lines   []string     `json:"lines"`
+}
+
+type dealVector struct {
+	Payee   string `json:"payee"`
+	Device  string `json:"device"`
+	Units   uint64 `json:"units"`
+	Receipt string `json:"receipt"`
 }
 
 type exceptionVector struct {
@@ -92,6 +115,7 @@ func makeVectors(t *testing.T) (f vectorFile) {
 		d.Payee.String(), d.Payer.String(), d.Units, d.Receipt.String(),
 		string(payer.Append(append(payee.Append(nil, settle.Grammar{}), '\n'), settle.Grammar{})),
 	}
+	f.Late = lateVectors(t)
 	seed := chaintest.Signer(validator).Seed()
 	for _, n := range notices() {
 		f.Feedback = append(f.Feedback, feedbackVector{
@@ -100,6 +124,40 @@ func makeVectors(t *testing.T) (f vectorFile) {
 		})
 	}
 	return f
+}
+
+func lateVectors(t *testing.T) lateVector {
+	t.Helper()
+	s := newScene(t)
+	v := lateVector{Payer: chaintest.Account(sponsor).String(), Lock: 262_144, Price: s.Rules().BandwidthCost.String()}
+	s.Do(sponsor, types.KindLock, &types.Lock{Epoch: s.e, Amount: types.Amount(v.Lock)})
+	s.MineTo(s.Rules().Checkpoint(s.e))
+	src := s.source()
+	for _, c := range [][2][]Traffic{
+		{nil, {deal(hostA, sponsor, 1, 10)}},
+		{{deal(hostA, sponsor, 1, 10)}, {deal(hostA, sponsor, 1, 25), deal(hostA, sponsor, 2, 7)}},
+		{{deal(hostA, sponsor, 1, 901)}, {deal(hostA, sponsor, 1, 1000), deal(hostB, sponsor, 1, 60)}},
+	} {
+		var out lateCase
+		err := src.Late(c[0], c[1], func(line []byte) error {
+			out.Lines = append(out.Lines, string(line))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Counted, out.Late = dealVectors(c[0]), dealVectors(c[1])
+		v.Cases = append(v.Cases, out)
+	}
+	return v
+}
+
+func dealVectors(list []Traffic) []dealVector {
+	out := make([]dealVector, 0, len(list))
+	for _, d := range list {
+		out = append(out, dealVector{d.Payee.String(), d.Device.String(), d.Units, d.Receipt.String()})
+	}
+	return out
 }
 
 func headerVector(t *testing.T) (v headersVector) {

@@ -25,6 +25,7 @@ type draft struct {
 	traffic    []lines.Traffic
 	leaves     uint64
 	previous   lines.Headers // of the epoch before that has logs
+	roles      []types.LogRole
 }
 
 // build derives and writes the logs of an epoch; nil when there is nothing to
@@ -36,7 +37,8 @@ func (b *Logbook) build(ctx context.Context, frozen *consensus.View, e types.Epo
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{b: b, leaves: sums.Leaves, src: &lines.Source{Epoch: e, Frozen: frozen, Digests: b.digests(ctx, frozen, last)}}
+	roles := lines.Roles()
+	d := &draft{b: b, roles: roles[:], leaves: sums.Leaves, src: &lines.Source{Epoch: e, Frozen: frozen, Digests: b.digests(ctx, frozen, last)}}
 	if d.previous, err = b.newest(e); err != nil {
 		return nil, err
 	}
@@ -128,14 +130,15 @@ func fit(list, more []lines.Exception) []lines.Exception {
 }
 
 func (d *draft) evidence(e types.Epoch) ([]lines.Exception, error) {
-	if d.b.cfg.Traffic == nil {
+	all, err := d.b.traffic(e)
+	return d.receipts(all), err
+}
+
+func (b *Logbook) traffic(e types.Epoch) ([]Evidence, error) {
+	if b.cfg.Traffic == nil {
 		return nil, nil
 	}
-	all, err := d.b.cfg.Traffic.Traffic(e)
-	if err != nil {
-		return nil, err
-	}
-	return d.receipts(all), nil
+	return b.cfg.Traffic.Traffic(e)
 }
 
 // receipts takes those of this account with the most units, as many as a block

@@ -142,7 +142,7 @@ func (b *Logbook) write(e types.Epoch, d *draft) (*head, error) {
 
 func fill(dir string, d *draft) (*head, error) {
 	h := new(head)
-	for _, role := range lines.Roles() {
+	for _, role := range d.roles {
 		var header types.LogHeader
 		err := create(filepath.Join(dir, logFile(role)), func(w io.Writer) (err error) {
 			header, err = d.log(role, w)

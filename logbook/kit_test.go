@@ -88,10 +88,21 @@ func (x *index) Digests(_ context.Context, _ *types.Attachment, r types.Range) (
 	return x.data.Digests(r), nil
 }
 
-// receipts is a fixed list of receipts.
-type receipts []Evidence
+// receipts is a fixed list of receipts of one epoch.
+type receipts struct {
+	epoch types.Epoch
+	list  []Evidence
+}
 
-func (r receipts) Traffic(types.Epoch) ([]Evidence, error) { return r, nil }
+func (r *receipts) Traffic(e types.Epoch) ([]Evidence, error) {
+	if e != r.epoch {
+		return nil, nil
+	}
+	return r.list, nil
+}
+
+// took gives receipts of the scene's epoch.
+func (s *scene) took(list ...Evidence) *receipts { return &receipts{s.e, list} }
 
 // own is a fixed list of exceptions.
 type own []lines.Exception

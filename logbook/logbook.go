@@ -65,8 +65,9 @@ const Keep = 8
 
 // Logbook writes, commits and gives the logs of one account.
 type Logbook struct {
-	cfg Config
-	mu  sync.Mutex // files: one writer or one remover at a time
+	cfg    Config
+	mu     sync.Mutex  // files: one writer or one remover at a time
+	judged types.Epoch // the receipts of those before are committed or void; of Step alone
 }
 
 // Open prepares the directory and removes what a crash left half written. The
@@ -99,8 +100,9 @@ func (b *Logbook) Run(ctx context.Context) error {
 }
 
 // Step does what the newest state asks for: the logs of the epoch before, when
-// one block stands on its checkpoint and the time for kind 11 is not over (ST1).
-// It may be called again at any time.
+// one block stands on its checkpoint and the time for kind 11 is not over, and
+// the receipts of the epochs before that one, as long as they may come late
+// (ST1). It may be called again at any time, not at once from two goroutines.
 func (b *Logbook) Step(ctx context.Context) error {
 	v, err := b.cfg.Chain.View()
 	if err != nil {
@@ -110,15 +112,24 @@ func (b *Logbook) Step(ctx context.Context) error {
 	if err := b.prune(running); err != nil {
 		return err
 	}
-	if running == 0 {
-		return nil
+	var errs []error
+	for e := running - min(running, consensus.LateEpochs+1); e < running; e++ {
+		errs = append(errs, b.epoch(ctx, v, e))
 	}
-	e := running - 1
-	if h := v.Height(); h <= v.Rules.Checkpoint(e) || h >= v.Rules.LogsDue(e) {
+	return errors.Join(append(errs, b.void(v))...)
+}
+
+// epoch does what is due for the logs of one epoch.
+func (b *Logbook) epoch(ctx context.Context, v *consensus.View, e types.Epoch) error {
+	h := v.Height()
+	if h <= v.Rules.Checkpoint(e) || h >= consensus.LateLogsDue(v.Rules, e) {
 		return nil
 	}
 	if mine, err := b.mine(v, e); err != nil || !mine {
 		return err
+	}
+	if h >= v.Rules.LogsDue(e) {
+		return b.commitLate(e)
 	}
 	return b.commit(ctx, v, e)
 }

@@ -57,7 +57,7 @@ func TestST2_1(t *testing.T) {
 	plain := s.config(hostA + hostB - host)
 	lost := s.config(host)
 	lost.Own = own{{Role: types.LogFarmer, Op: lines.OpRemove, Line: s.lines(host, types.LogFarmer)[0]}}
-	lost.Traffic = receipts{receipt(host, sponsor, 7), receipt(hostA+hostB-host, sponsor, 9), receipt(host, sponsor, 3)}
+	lost.Traffic = s.took(receipt(host, sponsor, 7), receipt(hostA+hostB-host, sponsor, 9), receipt(host, sponsor, 3))
 	buyer := s.config(sponsor)
 	proof, err := settle.ParseBuyer(s.lines(sponsor, types.LogBuyer)[3], settle.Grammar{})
 	if err != nil {
@@ -188,7 +188,7 @@ func TestK2(t *testing.T) {
 	if err := s.open(c).Step(t.Context()); !errors.Is(err, dead.refuse) {
 		t.Fatalf("error %v", err)
 	}
-	c.Traffic = receipts{receipt(hostA, sponsor, 7)} // what came later changes nothing
+	c.Traffic = s.took(receipt(hostA, sponsor, 7)) // what came later changes nothing
 	living := &chain{Node: s.Node(hostA)}
 	c.Chain = living
 	b := s.open(c)
@@ -280,14 +280,14 @@ func TestWrongExceptionsAreLeftOut(t *testing.T) {
 func TestReceiptsBeyondTheBlock(t *testing.T) {
 	s := newScene(t)
 	c := s.config(hostA)
-	var all receipts
+	var all []Evidence
 	for n := range uint64(lines.MaxExceptions + 50) {
 		r := receipt(hostA, sponsor, n+1)
 		r.Device = types.Device(types.H("staddle/test/device", types.Be64(n)))
 		r.Evidence(bytes.Repeat([]byte{byte(n), byte(n >> 8)}, 100))
 		all = append(all, r)
 	}
-	c.Traffic = all
+	c.Traffic = s.took(all...)
 	b := s.open(c)
 	s.step(b, s.first())
 	s.Mine()

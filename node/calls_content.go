@@ -201,11 +201,8 @@ func (t *town) fillLots(id types.PlanID, res *api.PutResult) error {
 
 func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.GetResult, error) {
 	res := new(api.GetResult)
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
-		return nil, err
-	}
-	if ref, err = n.lib.Resolve(ref); err != nil {
 		return nil, err
 	}
 	if ctx, err = n.spend(ctx, q.MaxPrice, out); err != nil {
@@ -229,6 +226,9 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	res.Ref, res.Name = whole.String(), got.Attachment.Name
 	res.Files, res.Bytes, res.Fetched = int(got.Unpacked.Files), uint64(got.Unpacked.Bytes), got.Bytes
 	res.Skipped = int(got.Unpacked.Skipped)
+	if newer, err := n.newer(whole.Dataset); err == nil && newer != "" {
+		res.Warnings = append(res.Warnings, "a newer version exists: "+newer)
+	}
 	after, err := n.spent()
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 		}
 		return res, err
 	}
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}
@@ -285,11 +285,8 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 
 // stat describes a dataset that is held here or published in the community.
 func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dataset, error) {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
-		return nil, err
-	}
-	if ref, err = n.lib.Resolve(ref); err != nil {
 		return nil, err
 	}
 	a, err := n.lib.Attachment(ref.Dataset)
@@ -305,11 +302,8 @@ func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dat
 
 // archive writes the TGZ of a dataset.
 func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
-		return err
-	}
-	if ref, err = n.lib.Resolve(ref); err != nil {
 		return err
 	}
 	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
@@ -320,7 +314,7 @@ func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error
 }
 
 func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return err
 	}
@@ -332,7 +326,7 @@ func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
 }
 
 func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api.VerifyResult, error) {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}

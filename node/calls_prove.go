@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/staddle/staddle/api"
-	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/sponsor"
 )
 
@@ -20,7 +19,7 @@ func (n *Node) prove(ctx context.Context, q api.ProveRequest, _ *api.Out) (*api.
 	if q.Samples < 1 || q.Samples > 4096 {
 		return nil, fmt.Errorf("%d samples, want 1 to 4096", q.Samples)
 	}
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type Config struct {
 	Gateway     string                           // host:port of the peer-facing HTTPS; empty: loopback, any port
 	DHT         string                           // host:port of the DHT's UDP socket; empty: none
 	Seeds       []string                         // host:port of DHT nodes to begin with
+	IPFS        []string                         // multiaddrs for bitswap and graphsync; empty: none
+	IPFSGateway string                           // host:port of an HTTP gateway for the IPFS world; empty: none
 	Play        string                           // loopback host:port for players of this machine; empty: none
 	Quota       int64                            // bytes of the store; 0: as much as the disk has
 	MDNS        bool                             // look for peers on the local network

@@ -29,6 +29,7 @@ type Node struct {
 	players net.Listener  // nil when playing is off
 	nudge   chan struct{} // the duties changed
 	lines   reporter
+	face    face
 
 	mu    sync.Mutex
 	town  *town         // nil until there is a community
@@ -59,7 +60,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := n.openLibrary(); err != nil {
 		return nil, errors.Join(err, n.host.Close(), n.store.Close())
 	}
-	for _, open := range []func() error{n.openPlay, n.openDHT, n.resume} {
+	for _, open := range []func() error{n.openPlay, n.openDHT, n.openFace, n.resume} {
 		if err := open(); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -118,6 +119,11 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 	}
 	work.Go(func() {
+		if err := n.face.serve(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	work.Go(func() {
 		select {
 		case <-ctx.Done():
 		case <-n.ready:
@@ -144,7 +150,7 @@ func (n *Node) Close() error {
 	if n.players != nil {
 		_ = n.players.Close() // it is closed already when Run has ended
 	}
-	return errors.Join(err, n.host.Close(), n.store.Close())
+	return errors.Join(err, n.face.close(), n.host.Close(), n.store.Close())
 }
 
 func (n *Node) report(format string, args ...any) { n.lines.report(format, args...) }

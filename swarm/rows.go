@@ -106,7 +106,8 @@ func Receipts(l Ledger, e types.Epoch) (earned, signed []market.Receipt, err err
 }
 
 // Forget deletes the receipts of all epochs before e, when nobody can ask for
-// them any more.
+// them any more: until the logs of the fourth epoch after theirs are due, they
+// may be committed (ST1).
 func Forget(l Ledger, e types.Epoch) error {
 	var rows []types.Row
 	for _, kind := range []string{"purse/", "receipt/"} {

@@ -43,6 +43,8 @@ func NewBody(k Kind) Body {
 		return new(Deposit)
 	case KindLock:
 		return new(Lock)
+	case KindName:
+		return new(NameUpdate)
 	}
 	return nil
 }

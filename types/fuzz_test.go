@@ -79,6 +79,7 @@ func FuzzRecord(f *testing.F) {
 		return [...]codec{
 			new(Globals), new(AccountRecord), new(OutRecord), new(DatasetRecord), new(PlanRecord), new(LotRecord), new(RangeRecord),
 			new(HostRecord), new(RegistryRecord), new(EpochRecord), new(ClaimRecord), new(LockRecord),
+			new(NameRecord), new(NameVersion),
 		}[i]
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {

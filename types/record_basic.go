@@ -103,7 +103,11 @@ type AccountRecord struct {
 	Profile     Hash
 	Payout      Account
 	Recovery    Hash
-	SpendLimit  Amount
+	SpendLimit  Amount         // an epoch, as last registered (K3); 0: none
+	LimitBefore Amount         // the lower limit that holds below LimitFrom
+	LimitFrom   Height         // first block in which SpendLimit holds; 0: it does
+	SpentEpoch  Epoch          // epoch that Spent counts
+	Spent       Amount         // that left by own transactions in it, at most MaxSupply (K3)
 	Member      bool           // shares the genesis endowment (C1.4)
 	Month       uint64         // month of Power[0]
 	Power       [Months]uint64 // granted milli-units, newest month first
@@ -112,7 +116,7 @@ type AccountRecord struct {
 
 // EncodeTo appends the tuple.
 func (a *AccountRecord) EncodeTo(e *Encoder) {
-	e.Array(17)
+	e.Array(21)
 	e.Uint(a.Nonce)
 	e.Uint(uint64(a.Balance))
 	e.Uint(uint64(a.Locked))
@@ -126,6 +130,10 @@ func (a *AccountRecord) EncodeTo(e *Encoder) {
 	e.Bytes(a.Payout[:])
 	e.Bytes(a.Recovery[:])
 	e.Uint(uint64(a.SpendLimit))
+	e.Uint(uint64(a.LimitBefore))
+	e.Uint(uint64(a.LimitFrom))
+	e.Uint(uint64(a.SpentEpoch))
+	e.Uint(uint64(a.Spent))
 	e.Bool(a.Member)
 	e.Uint(a.Month)
 	e.Array(Months)
@@ -142,7 +150,7 @@ func (a *AccountRecord) EncodeTo(e *Encoder) {
 
 // DecodeFrom reads the tuple.
 func (a *AccountRecord) DecodeFrom(d *Decoder) {
-	d.Tuple(17)
+	d.Tuple(21)
 	a.Nonce = d.Uint()
 	a.Balance = d.Amount()
 	a.Locked = d.Amount()
@@ -155,7 +163,7 @@ func (a *AccountRecord) DecodeFrom(d *Decoder) {
 	a.Profile = d.Hash()
 	a.Payout = d.Account()
 	a.Recovery = d.Hash()
-	a.SpendLimit = d.Amount()
+	a.decodeLimit(d)
 	a.Member = d.Bool()
 	a.Month = d.Uint()
 	d.Tuple(Months)
@@ -167,6 +175,40 @@ func (a *AccountRecord) DecodeFrom(d *Decoder) {
 		d.Tuple(2)
 		a.Counts[i] = EpochCount{Epoch: d.Epoch(), Count: d.Uint()}
 	}
+}
+
+// decodeLimit reads the fields of the limit. A limit that held before has an
+// end, a count its epoch, and what is zero has neither.
+func (a *AccountRecord) decodeLimit(d *Decoder) {
+	a.SpendLimit = d.Amount()
+	a.LimitBefore = d.Amount()
+	a.LimitFrom = d.Height()
+	a.SpentEpoch = d.Epoch()
+	a.Spent = d.Amount()
+	if (a.LimitBefore == 0) != (a.LimitFrom == 0) {
+		d.Fail("limit %d until block %d", a.LimitBefore, a.LimitFrom)
+	}
+	if a.Spent == 0 && a.SpentEpoch != 0 {
+		d.Fail("nothing spent in epoch %d", a.SpentEpoch)
+	}
+}
+
+// LimitAt is the limit of spending an epoch in block h, in base units; 0: none
+// (K3).
+func (a *AccountRecord) LimitAt(h Height) Amount {
+	if h < a.LimitFrom {
+		return a.LimitBefore
+	}
+	return a.SpendLimit
+}
+
+// SpentIn is what left the account by its own transactions in epoch e, in base
+// units; known of the last epoch with any (K3).
+func (a *AccountRecord) SpentIn(e Epoch) Amount {
+	if a.SpentEpoch != e {
+		return 0
+	}
+	return a.Spent
 }
 
 // OutRecord is what document 000 calls TXOutput, under "a/<account>/out/<nonce>".

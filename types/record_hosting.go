@@ -245,11 +245,13 @@ type HostRecord struct {
 	Bundles    Epoch  // 1 + the last epoch with a good bundle; 0: none
 	Paused     Height // since when, for the limit of pauses
 	Retained   Amount // of its bond, kept back from pay (H3)
+	Drawn      uint64 // attempts for which it was drawn as host or encoder (H7)
+	Refused    uint64 // of them, how many it refused
 }
 
 // EncodeTo appends the tuple.
 func (h *HostRecord) EncodeTo(e *Encoder) {
-	e.Array(14)
+	e.Array(16)
 	e.Uint(uint64(h.State))
 	e.Uint(h.Good)
 	e.Uint(h.Failed)
@@ -264,11 +266,13 @@ func (h *HostRecord) EncodeTo(e *Encoder) {
 	e.Uint(uint64(h.Bundles))
 	e.Uint(uint64(h.Paused))
 	e.Uint(uint64(h.Retained))
+	e.Uint(h.Drawn)
+	e.Uint(h.Refused)
 }
 
 // DecodeFrom reads the tuple.
 func (h *HostRecord) DecodeFrom(d *Decoder) {
-	d.Tuple(14)
+	d.Tuple(16)
 	h.State = HostState(d.Limit(uint64(hostEnd - 1)))
 	h.Good = d.Uint()
 	h.Failed = d.Uint()
@@ -283,6 +287,8 @@ func (h *HostRecord) DecodeFrom(d *Decoder) {
 	h.Bundles = d.Epoch()
 	h.Paused = d.Height()
 	h.Retained = d.Amount()
+	h.Drawn = d.Uint()
+	h.Refused = d.Uint()
 }
 
 // ClaimRecord is what a node committed for an epoch, under

@@ -188,9 +188,9 @@ func (r *Rules) EpochOf(h Height) Epoch {
 // Checkpoint is the last block of epoch e.
 func (r *Rules) Checkpoint(e Epoch) Height { return Height((uint64(e) + 1) * uint64(r.EpochBlocks)) }
 
-// simKinds are the kinds that a community may use today: 0 to 13 and 24.
+// simKinds are the kinds that a community may use today: 0 to 13, 24 and 28.
 var simKinds = KindSet(KindCoinbase, KindWire, KindMessage, KindRegister, KindPlan, KindEncoded, KindHosted, KindAttest,
-	KindBundle, KindDispute, KindDuty, KindLog, KindCollation, KindDeposit, KindLock)
+	KindBundle, KindDispute, KindDuty, KindLog, KindCollation, KindDeposit, KindLock, KindName)
 
 // SimMarket is the preset for tests and the demo: a market with blocks of one
 // second and epochs of eight.
@@ -371,5 +371,12 @@ func (r *Rules) BundlesDue(e Epoch) Height { return r.Checkpoint(e+1) + Height(r
 // LogsDue is the last block that may commit logs of epoch e (ST1).
 func (r *Rules) LogsDue(e Epoch) Height { return r.Checkpoint(e) + Height(r.EpochBlocks/2) }
 
-// DisputesDue is the last block that may dispute a bundle of epoch e (ST1).
-func (r *Rules) DisputesDue(e Epoch) Height { return r.Checkpoint(e+3) + Height(r.EpochBlocks/2) }
+// leastDisputeBlocks is the shortest time for disputes.
+const leastDisputeBlocks = 2
+
+// DisputesDue is the last block that may dispute what a host showed for epoch e;
+// its result comes later (ST1). Disputes have a quarter of the blocks that
+// bundles have, at least two: half an epoch where bundles have two epochs.
+func (r *Rules) DisputesDue(e Epoch) Height {
+	return r.BundlesDue(e) + Height(max(leastDisputeBlocks, r.BundleBlocks/4))
+}

@@ -23,8 +23,14 @@ func TestT1(t *testing.T) {
 			t.Errorf("checkpoint %d of epoch %d is not its last block", c, e)
 		}
 	}
-	if r.LogsDue(3) != 32+4 || r.BundlesDue(3) != 40+4 || r.DisputesDue(3) != 56+4 {
+	if r.LogsDue(3) != 32+4 || r.BundlesDue(3) != 40+4 || r.DisputesDue(3) != 44+2 {
 		t.Errorf("epoch 3: logs until %d, bundles until %d, disputes until %d", r.LogsDue(3), r.BundlesDue(3), r.DisputesDue(3))
+	}
+	// Where bundles have two epochs after the beacon, as ST1 says for epochs of 6 h:
+	// bundles until E+3, disputes until E+3 1/2.
+	r.EpochBlocks, r.BundleBlocks = 360, 720
+	if r.BundlesDue(3) != r.Checkpoint(6) || r.DisputesDue(3) != r.Checkpoint(6)+180 {
+		t.Errorf("epoch 3: bundles until %d, disputes until %d", r.BundlesDue(3), r.DisputesDue(3))
 	}
 	for n, ok := range map[uint64]bool{0: true, 1_700_000_000_000: true, 1 << 52: true, 1<<52 + 1: false, 1 << 63: false} {
 		var e Encoder
@@ -223,7 +229,7 @@ func TestS5(t *testing.T) {
 	}
 	r := SimMarket()
 	for k := range Kind(64) {
-		active := k <= KindDeposit || k == KindLock
+		active := k <= KindDeposit || k == KindLock || k == KindName
 		if r.Active.Has(k) != active {
 			t.Errorf("kind %s is active in a sim market: %t", k, !active)
 		}

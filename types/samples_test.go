@@ -65,6 +65,7 @@ func testBodies() []struct {
 		{KindCollation, &Collation{Epoch: 7, Input: h("input"), Result: NodeCIDOf(h("result")), Rows: 12, Signers: signed}},
 		{KindDeposit, &Deposit{Role: RoleValidator, Amount: 1000 * Coin}},
 		{KindLock, &Lock{Epoch: 8, Amount: 3 * Coin}},
+		{KindName, &NameUpdate{Name: "Filme 1911", Dataset: h("dataset")}},
 	}
 }
 
@@ -131,7 +132,7 @@ func testRecords() []struct {
 		}},
 		{"a/", &AccountRecord{
 			Nonce: 5, Balance: 10 * Coin, Locked: 3, HostBond: 4, EncodeBond: 5, Deposit: 6, DepositFrom: 2, Reserved: 1, Carry: 999_999_999,
-			Profile: h("profile"), Payout: testAccount("carol"), Recovery: h("recovery"), SpendLimit: 9, Member: true, Month: 13,
+			Profile: h("profile"), Payout: testAccount("carol"), Recovery: h("recovery"), SpendLimit: 9, LimitBefore: 7, LimitFrom: 388, SpentEpoch: 3, Spent: 6, Member: true, Month: 13,
 			Power: [Months]uint64{1000, 0, 3000, 11: 7}, Counts: []EpochCount{{2, 1}, {3, 17}},
 		}},
 		{"a/out/", &OutRecord{Kind: KindWire, Tx: h("tx"), Amount: 5}},
@@ -139,11 +140,13 @@ func testRecords() []struct {
 		{"p/", &PlanRecord{Plan: *bodies[3].Body.(*Plan), Sponsor: testAccount("alice"), Time: 1_700_000_010_000, Height: 10, Left: 9 * Coin, Lots: 2, Pieces: 64, Ended: true}},
 		{"c/", testLot()},
 		{"c//", &RangeRecord{Attempt: h("attempt"), ByHost: true, Encoded: h("encoded"), Plain: h("plain"), Modulus: h("modulus")}},
-		{"h/", &HostRecord{State: HostPaused, Good: 9, Failed: 1, Open: 2, OpenPieces: 32, Bonded: 64, Lots: 3, Ranges: 6, Pieces: 96, Leaves: 24_576, Missed: 1, Bundles: 8, Paused: 77, Retained: 5}},
+		{"h/", &HostRecord{State: HostPaused, Good: 9, Failed: 1, Open: 2, OpenPieces: 32, Bonded: 64, Lots: 3, Ranges: 6, Pieces: 96, Leaves: 24_576, Missed: 1, Bundles: 8, Paused: 77, Retained: 5, Drawn: 17, Refused: 2}},
 		{"r/", &RegistryRecord{Register: *bodies[2].Body.(*Register), Time: 1_700_000_001_000, From: 2}},
 		{"e/", &EpochRecord{Burning: 20, Seconds: 1_700_000_008, Beacon: h("beacon"), Storage: rules.StorageCost, Bandwidth: rules.BandwidthCost, Collation: &collation, Signed: 6000 * Coin, Due: 64, Buckets: 128}},
 		{"e//", &ClaimRecord{Log: *bodies[10].Body.(*LogCommitment), At: 66, Bundle: bodies[7].Body.(*BundlePost), Lost: true}},
 		{"m/", &LockRecord{Amount: 5 * Coin, Spent: 77}},
+		{"n/", &NameRecord{Owner: testAccount("alice"), Name: "Filme 1911", Since: 9, Version: 2, NameVersion: NameVersion{Dataset: h("dataset"), Height: 12, Time: 1_700_000_012_000}}},
+		{"n//", &NameVersion{Dataset: h("dataset"), Height: 12, Time: 1_700_000_012_000}},
 	}
 }
 

@@ -33,8 +33,8 @@ func (v *Validator) answerSettle(ctx context.Context, from types.Account, raw []
 		return v.giveHaving(now, q.Epoch, from)
 	case opLog:
 		return v.giveLog(&q)
-	case opInputs:
-		return v.giveInputs(q.Epoch)
+	case opInputs, opLateInputs:
+		return v.giveInputs(round{q.Epoch, q.Op == opLateInputs})
 	case opTell:
 		return nil, v.hear(now, q.Statement)
 	}
@@ -59,7 +59,7 @@ func mayAsk(now *consensus.View, from types.Account, q *request) error {
 	if err != nil {
 		return err
 	}
-	if (q.Op == opLog || q.Op == opInputs) && rec.Collation != nil {
+	if (q.Op == opLog || q.Op == opInputs || q.Op == opLateInputs) && rec.Collation != nil {
 		return nil
 	}
 	return fmt.Errorf("account %s is no validator", from.Short())
@@ -93,24 +93,27 @@ func clip(reason string) string {
 // what was told must not be left out.
 func (v *Validator) giveHaving(now *consensus.View, e types.Epoch, from types.Account) ([]byte, error) {
 	var h having
-	var err error
-	if h.Logs, h.Statements, err = v.holding(now, e); err != nil {
+	r, err := roundOf(now, e)
+	if err != nil {
 		return nil, err
 	}
-	s, err := v.signedResult(now, e)
+	if h.Logs, h.Statements, err = v.holding(now, r); err != nil {
+		return nil, err
+	}
+	s, err := v.signedResult(r)
 	if err != nil {
 		return nil, err
 	}
 	h.Signed = s
 	v.mu.Lock()
-	v.told[from] = &toldOf{e, h.Logs, h.Statements}
+	v.told[from] = &toldOf{r, h.Logs, h.Statements}
 	v.mu.Unlock()
 	return types.Marshal(&h), nil
 }
 
 // toldOf is what a proposer was told last.
 type toldOf struct {
-	epoch      types.Epoch
+	round      round
 	logs       []Used
 	statements []Statement
 }
@@ -174,7 +177,11 @@ func (v *Validator) reserve(now *consensus.View, by types.Account, p *Proposal) 
 	if err != nil {
 		return err
 	}
-	digest := p.Collation().Digest(now.Chain)
+	round, err := roundOf(now, p.Inputs.Epoch)
+	if err != nil {
+		return err
+	}
+	digest := round.digest(now.Chain, p)
 	rank := slices.Index(list, by)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -205,18 +212,15 @@ func (v *Validator) admit(ctx context.Context, now *consensus.View, from types.A
 	if !turn {
 		return fmt.Errorf("%w: account %s is not the proposer of epoch %d yet", ErrTooEarly, from.Short(), e)
 	}
-	waits, err := v.disputing(now, e)
+	r, err := roundOf(now, e)
 	if err != nil {
 		return err
-	}
-	if waits {
-		return fmt.Errorf("%w: a bundle of epoch %d is disputed", ErrTooEarly, e)
 	}
 	v.fetchMissing(ctx, now, e, from, in.Logs)
 	v.mu.Lock()
 	told := v.told[from]
 	v.mu.Unlock()
-	if told != nil && told.epoch == e {
+	if told != nil && told.round == r {
 		backed, err := backedByThird(now, q)
 		if err != nil {
 			return err
@@ -236,7 +240,11 @@ func backedByThird(now *consensus.View, q *request) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	digest := q.Proposal.Collation().Digest(now.Chain)
+	r, err := roundOf(now, q.Proposal.Inputs.Epoch)
+	if err != nil {
+		return false, err
+	}
+	digest := r.digest(now.Chain, q.Proposal)
 	var sum types.Amount
 	for i, s := range q.Signed {
 		again := slices.ContainsFunc(q.Signed[:i], func(o types.Signed) bool { return o.By == s.By })
@@ -257,8 +265,16 @@ func backedByThird(now *consensus.View, q *request) (bool, error) {
 // checkInputs wants every log that is named held here with the root on chain,
 // every statement good, and no dataset left out whose index is to be had.
 func (v *Validator) checkInputs(ctx context.Context, now *consensus.View, in *Inputs) error {
-	if _, err := v.stateOf(in); err != nil {
+	base, err := v.stateOf(in)
+	if err != nil {
 		return err
+	}
+	r, err := roundOf(base, in.Epoch)
+	if err != nil {
+		return err
+	}
+	if r.late && len(in.Statements)+len(in.Absent) > 0 {
+		return fmt.Errorf("%w: late logs with %d statements and %d datasets", ErrFalse, len(in.Statements), len(in.Absent))
 	}
 	for _, u := range in.Logs {
 		claim, err := now.Claim(in.Epoch, u.Account)
@@ -267,6 +283,9 @@ func (v *Validator) checkInputs(ctx context.Context, now *consensus.View, in *In
 		}
 		if claim == nil || claim.Log.Root != u.Root {
 			return fmt.Errorf("%w: log %s of %s is not on chain", ErrFalse, u.Root.Short(), u.Account.Short())
+		}
+		if !r.takes(now, claim) {
+			return fmt.Errorf("%w: log of %s in block %d is for another result", ErrFalse, u.Account.Short(), claim.At)
 		}
 		if !v.holds(in.Epoch, u) {
 			return fmt.Errorf("log %s of %s is not held here", u.Root.Short(), u.Account.Short())
@@ -376,48 +395,19 @@ func (v *Validator) hasIndex(ctx context.Context, now *consensus.View, a *types.
 }
 
 // signedResult reads what was signed for an epoch; nil when there is nothing, or
-// it can count no more: its block is not on this fork, or a host has lost a
-// dispute since, so that the chain refuses what it says.
-func (v *Validator) signedResult(now *consensus.View, e types.Epoch) (*signedProposal, error) {
+// it can count no more: its block is not on this fork.
+func (v *Validator) signedResult(r round) (*signedProposal, error) {
 	s := new(signedProposal)
-	there, err := v.load(epochKey(keyResult, e), s)
+	there, err := v.load(r.key(), s)
 	if err != nil || !there {
 		return nil, err
 	}
-	base, err := v.stateOf(&s.Proposal.Inputs)
-	if errors.Is(err, ErrFork) {
+	if _, err := v.stateOf(&s.Proposal.Inputs); errors.Is(err, ErrFork) {
 		return nil, nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return nil, err // it may bind: nothing else is signed meanwhile
 	}
-	dead, err := lostSince(base, now, e)
-	if err != nil || dead {
-		return nil, err
-	}
 	return s, nil
-}
-
-// lostSince reports whether a host's claim of the epoch was lost after base.
-func lostSince(base, now *consensus.View, e types.Epoch) (bool, error) {
-	hosts, err := base.Role(types.RoleHost)
-	if err != nil {
-		return false, err
-	}
-	for _, a := range hosts {
-		then, err := base.Claim(e, a)
-		if err != nil {
-			return false, err
-		}
-		claim, err := now.Claim(e, a)
-		if err != nil {
-			return false, err
-		}
-		if claim != nil && claim.Lost && (then == nil || !then.Lost) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // signResult signs one result for an epoch and writes that down first. Asked
@@ -425,19 +415,23 @@ func lostSince(base, now *consensus.View, e types.Epoch) (bool, error) {
 func (v *Validator) signResult(now *consensus.View, p *Proposal) (types.Signature, error) {
 	v.signing.Lock()
 	defer v.signing.Unlock()
-	old, err := v.signedResult(now, p.Inputs.Epoch)
+	r, err := roundOf(now, p.Inputs.Epoch)
 	if err != nil {
 		return types.Signature{}, err
 	}
-	digest := p.Collation().Digest(now.Chain)
+	old, err := v.signedResult(r)
+	if err != nil {
+		return types.Signature{}, err
+	}
+	digest := r.digest(now.Chain, p)
 	if old != nil {
-		if old.Proposal.Collation().Digest(now.Chain) != digest {
-			return types.Signature{}, fmt.Errorf("%w: result %s of epoch %d", ErrSignedOne, old.Proposal.Result, p.Inputs.Epoch)
+		if r.digest(now.Chain, &old.Proposal) != digest {
+			return types.Signature{}, fmt.Errorf("%w: result %s of epoch %s", ErrSignedOne, old.Proposal.Result, r)
 		}
 		return old.Signature, nil
 	}
 	s := &signedProposal{Proposal: *p, Signature: v.cfg.Signer.Sign(digest[:])}
-	return s.Signature, v.save(types.Row{Key: epochKey(keyResult, p.Inputs.Epoch), Value: types.Marshal(s)})
+	return s.Signature, v.save(types.Row{Key: r.key(), Value: types.Marshal(s)})
 }
 
 func signedBy(a types.Account, digest types.Hash, sig types.Signature) bool {

@@ -66,6 +66,7 @@ func samples() map[string]coded {
 		"request/check":  &request{Op: opCheck, Proposal: p},
 		"request/sign":   &request{Op: opSign, Proposal: p, Signed: []types.Signed{{By: types.Account{3}, Signature: types.Signature{4}}}},
 		"request/inputs": &request{Op: opInputs, Epoch: 7},
+		"request/late":   &request{Op: opLateInputs, Epoch: 7},
 		"request/tell":   &request{Op: opTell, Statement: &st},
 		"answer/have":    &having{Logs: p.Inputs.Logs, Statements: p.Inputs.Statements, Signed: signed},
 		"answer/nothing": &having{},

@@ -22,9 +22,7 @@ import (
 // (ST3) and is given to other validators.
 
 // epochDir holds the literal logs of an epoch whose result is on chain.
-func (v *Validator) epochDir(e types.Epoch) string {
-	return filepath.Join(v.cfg.Dir, strconv.FormatUint(uint64(e), 10))
-}
+func (v *Validator) epochDir(r round) string { return filepath.Join(v.cfg.Dir, r.String()) }
 
 func (v *Validator) heldPath(e types.Epoch, a types.Account) string {
 	return filepath.Join(v.cfg.Dir, "held", strconv.FormatUint(uint64(e), 10), a.String())
@@ -71,7 +69,13 @@ func (v *Validator) collect(ctx context.Context, now *consensus.View) error {
 		if err != nil {
 			return err
 		}
-		if rec.Collation == nil && now.Height() > now.Rules.LogsDue(e) {
+		wanted := rec.Collation == nil && now.Height() > now.Rules.LogsDue(e)
+		if rec.Collation != nil {
+			if wanted, err = lateWanted(now, e); err != nil {
+				return err
+			}
+		}
+		if wanted {
 			errs = append(errs, v.collectEpoch(ctx, now, e))
 		}
 	}
@@ -83,6 +87,10 @@ func (v *Validator) collectEpoch(ctx context.Context, now *consensus.View, e typ
 	if err != nil {
 		return err
 	}
+	r, err := roundOf(now, e)
+	if err != nil {
+		return err
+	}
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	for _, u := range list {
@@ -90,7 +98,7 @@ func (v *Validator) collectEpoch(ctx context.Context, now *consensus.View, e typ
 		if err != nil {
 			return err
 		}
-		if v.holds(e, u) {
+		if v.holds(e, u) || r.late && !r.takes(now, claim) {
 			continue
 		}
 		of := owner{now.Chain, u.Account, &claim.Log}

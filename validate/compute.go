@@ -42,14 +42,12 @@ const keepRuns = 16
 func newRuns() *runs { return &runs{byIn: map[types.Hash]*computed{}} }
 
 // runDir is where inputs are worked on until their result is on chain.
-func (v *Validator) runDir(in *Inputs) string {
+func (v *Validator) runDir(r round, in *Inputs) string {
 	root := in.Root()
-	return filepath.Join(v.runsDir(in.Epoch), hex.EncodeToString(root[:8]))
+	return filepath.Join(v.runsDir(r), hex.EncodeToString(root[:8]))
 }
 
-func (v *Validator) runsDir(e types.Epoch) string {
-	return filepath.Join(v.cfg.Dir, "runs", strconv.FormatUint(uint64(e), 10))
-}
+func (v *Validator) runsDir(r round) string { return filepath.Join(v.cfg.Dir, "runs", r.String()) }
 
 // compute gives the result of inputs, whose logs are held. Equal inputs on one
 // fork give equal results everywhere.
@@ -60,7 +58,7 @@ func (v *Validator) compute(ctx context.Context, in *Inputs) (*computed, error) 
 	if c := v.runs.byIn[root]; c != nil {
 		return c, nil
 	}
-	c, err := v.computeIn(ctx, in, v.runDir(in))
+	c, err := v.computeRound(ctx, in)
 	if err != nil {
 		return nil, fmt.Errorf("settle epoch %d: %w", in.Epoch, err)
 	}
@@ -70,6 +68,18 @@ func (v *Validator) compute(ctx context.Context, in *Inputs) (*computed, error) 
 		v.runs.order = v.runs.order[1:]
 	}
 	return c, nil
+}
+
+func (v *Validator) computeRound(ctx context.Context, in *Inputs) (*computed, error) {
+	base, err := v.stateOf(in)
+	if err != nil {
+		return nil, err
+	}
+	r, err := roundOf(base, in.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	return v.computeIn(ctx, in, v.runDir(r, in))
 }
 
 // ErrFork marks a state that is not of this node's fork, or not yet.
@@ -84,7 +94,7 @@ func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 	if in.Height > now.Height() {
 		return nil, fmt.Errorf("%w: block %d, here is %d", ErrFork, in.Height, now.Height())
 	}
-	if first := now.Rules.BundlesDue(in.Epoch) + 1; in.Height < first {
+	if first := now.Rules.DisputesDue(in.Epoch); in.Height < first {
 		return nil, fmt.Errorf("%w: inputs at block %d, wanted from %d on", ErrTooEarly, in.Height, first)
 	}
 	base, err := now.At(in.Height)
@@ -97,7 +107,11 @@ func (v *Validator) stateOf(in *Inputs) (*consensus.View, error) {
 	if base.Root() != in.Block {
 		return nil, fmt.Errorf("%w: block %d is %s here, inputs name %s", ErrFork, in.Height, base.Root(), in.Block)
 	}
-	return base, nil
+	r, err := roundOf(base, in.Epoch)
+	if err == nil && in.Height < r.due(now.Rules) {
+		err = fmt.Errorf("%w: inputs of late logs at block %d, wanted from %d on", ErrTooEarly, in.Height, r.due(now.Rules))
+	}
+	return base, err
 }
 
 // computeIn writes the logs and runs the stages. Payers whose locks do not cover
@@ -172,11 +186,11 @@ func (w *scribe) uncovered(rows []settle.Row) (more bool, err error) {
 			return false, fmt.Errorf("address %s owes and is not known", rows[i].Address)
 		}
 		need := types.BaseCeil(new(big.Int).Neg(rows[i].T))
-		have, err := backing(w.src.Cut, w.inputs.Epoch, a)
+		lock, plans, err := w.src.Cut.Backing(w.inputs.Epoch, a, &rows[i])
 		if err != nil {
 			return false, err
 		}
-		if need.IsUint64() && need.Uint64() <= uint64(have) {
+		if need.IsUint64() && need.Uint64() <= uint64(lock+plans) {
 			continue
 		}
 		if w.short[a] == leftAll {
@@ -186,36 +200,6 @@ func (w *scribe) uncovered(rows []settle.Row) (more bool, err error) {
 		more = true
 	}
 	return more, nil
-}
-
-// backing is what the locks of an account hold for an epoch's debts, less what
-// earlier results will take (ST9.1).
-func backing(now *consensus.View, e types.Epoch, a types.Account) (sum types.Amount, err error) {
-	lock, err := now.Lock(a, e)
-	if err != nil {
-		return 0, err
-	}
-	if lock != nil {
-		sum = lock.Amount - lock.Spent
-	}
-	plans, err := now.Plans(a)
-	if err != nil {
-		return 0, err
-	}
-	for _, id := range plans {
-		p, err := now.Plan(id)
-		if err != nil {
-			return 0, err
-		}
-		if p != nil {
-			sum += p.Left
-		}
-	}
-	acc, err := now.Account(a)
-	if err != nil {
-		return 0, err
-	}
-	return sum - min(sum, acc.Reserved), nil
 }
 
 // build makes the blocks of a result and holds its sums.

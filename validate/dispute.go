@@ -25,7 +25,9 @@ const (
 	judgedSkipped // not chosen, or nobody gave it before disputes were due
 )
 
-// dispute looks into the bundles on chain and disputes false ones (H6.6).
+// dispute looks into the bundles on chain and disputes false ones (H6.6). What is
+// not in by the last block for disputes counts as shown: the result comes next
+// (ST1).
 func (v *Validator) dispute(ctx context.Context, now *consensus.View) error {
 	if ok, err := v.deposited(now); err != nil || !ok {
 		return err
@@ -188,24 +190,4 @@ func (v *Validator) submitDispute(d *types.Dispute) error {
 	}
 	v.disputed.Add(1)
 	return nil
-}
-
-// disputing reports whether this validator found a bundle of the epoch false
-// that the chain still counts: the result must wait for the dispute.
-func (v *Validator) disputing(now *consensus.View, e types.Epoch) (found bool, err error) {
-	prefix := epochKey(keyJudged, e)
-	err = v.cfg.Store.Scan(table, prefix, "", func(key string, value []byte) error {
-		rest := key[len(prefix):]
-		if len(rest) != 2*types.HashSize || len(value) != 1 || judged(value[0]) != judgedFalse {
-			return nil
-		}
-		claim, err := now.Claim(e, types.Account([]byte(rest[:types.HashSize])))
-		if err != nil {
-			return err
-		}
-		root := types.Hash([]byte(rest[types.HashSize:]))
-		found = found || claim != nil && !claim.Lost && claim.Bundle != nil && claim.Bundle.Root == root
-		return nil
-	})
-	return found, err
 }

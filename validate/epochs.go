@@ -19,28 +19,28 @@ import (
 // keep puts the literal logs of an epoch, its parameters and its rows to their
 // place once the result that was computed from them is on chain, and throws
 // other tries away.
-func (v *Validator) keep(e types.Epoch, c *types.Collation) error {
-	in, err := readInputs(v.epochDir(e))
+func (v *Validator) keep(r round, c *types.Collation) error {
+	in, err := readInputs(v.epochDir(r))
 	if err == nil && in.Root() == c.Input {
-		return os.RemoveAll(v.runsDir(e))
+		return os.RemoveAll(v.runsDir(r))
 	}
-	from, err := v.findRun(e, c.Input)
+	from, err := v.findRun(r, c.Input)
 	if err != nil || from == "" {
 		return err
 	}
-	if err := os.RemoveAll(v.epochDir(e)); err != nil {
+	if err := os.RemoveAll(v.epochDir(r)); err != nil {
 		return err
 	}
-	if err := os.Rename(from, v.epochDir(e)); err != nil {
-		return fmt.Errorf("keep logs of epoch %d: %w", e, err)
+	if err := os.Rename(from, v.epochDir(r)); err != nil {
+		return fmt.Errorf("keep logs of epoch %s: %w", r, err)
 	}
-	return os.RemoveAll(v.runsDir(e))
+	return os.RemoveAll(v.runsDir(r))
 }
 
 // findRun is the folder of logs that lead to a result with that root of inputs;
 // empty when it was computed elsewhere.
-func (v *Validator) findRun(e types.Epoch, root types.Hash) (string, error) {
-	tries, err := filepath.Glob(filepath.Join(v.runsDir(e), "*", "*", "logs"))
+func (v *Validator) findRun(r round, root types.Hash) (string, error) {
+	tries, err := filepath.Glob(filepath.Join(v.runsDir(r), "*", "*", "logs"))
 	if err != nil {
 		return "", err
 	}
@@ -71,16 +71,16 @@ func readInputs(dir string) (*Inputs, error) {
 	return in, nil
 }
 
-// giveInputs answers opInputs: the inputs of the result on chain, or of the one
-// that was signed here.
-func (v *Validator) giveInputs(e types.Epoch) ([]byte, error) {
-	if in, err := readInputs(v.epochDir(e)); err == nil {
+// giveInputs answers opInputs and opLateInputs: the inputs of the result on chain,
+// or of the one that was signed here.
+func (v *Validator) giveInputs(r round) ([]byte, error) {
+	if in, err := readInputs(v.epochDir(r)); err == nil {
 		return types.Marshal(in), nil
 	}
 	var s signedProposal
-	there, err := v.load(epochKey(keyResult, e), &s)
+	there, err := v.load(r.key(), &s)
 	if err != nil || !there {
-		return nil, fmt.Errorf("inputs of epoch %d are not held here (%w)", e, errors.Join(err, fs.ErrNotExist))
+		return nil, fmt.Errorf("inputs of epoch %s are not held here (%w)", r, errors.Join(err, fs.ErrNotExist))
 	}
 	return types.Marshal(&s.Proposal.Inputs), nil
 }
@@ -94,9 +94,11 @@ const (
 	PhaseLogs     Phase = "logs"     // logs are committed
 	PhaseBeacon   Phase = "beacon"   // waits for its beacon
 	PhaseAudit    Phase = "audit"    // hosts show what they keep
+	PhaseDispute  Phase = "dispute"  // what they showed may be disputed
 	PhaseCollate  Phase = "collate"  // validators settle
 	PhaseSigned   Phase = "signed"   // more than 2/3 of the deposits signed a result; signed, not final
 	PhaseTransfer Phase = "transfer" // the result is being paid
+	PhaseLate     Phase = "late"     // it is paid; its late logs are settled
 	PhasePaid     Phase = "paid"
 	PhaseGivenUp  Phase = "given up" // no result came in time
 )
@@ -152,7 +154,7 @@ func (v *Validator) epochInfo(now *consensus.View, g *types.Globals, e types.Epo
 	if c := rec.Collation; c != nil {
 		info.Input, info.Result, info.Rows = c.Input, c.Result, c.Rows
 	}
-	in, err := readInputs(v.epochDir(e))
+	in, err := readInputs(v.epochDir(round{epoch: e}))
 	info.Local = err == nil && in.Root() == info.Input
 	return info, nil
 }
@@ -164,6 +166,8 @@ func phase(now *consensus.View, g *types.Globals, rec *types.EpochRecord, e type
 		return PhaseGivenUp
 	case e < g.Transfer:
 		return PhasePaid
+	case rec.Buckets == types.ResultBuckets:
+		return PhaseLate
 	case rec.Due > 0:
 		return PhaseTransfer
 	case rec.Collation != nil:
@@ -176,6 +180,8 @@ func phase(now *consensus.View, g *types.Globals, rec *types.EpochRecord, e type
 		return PhaseBeacon
 	case h <= r.BundlesDue(e):
 		return PhaseAudit
+	case h < r.DisputesDue(e):
+		return PhaseDispute
 	}
 	return PhaseCollate
 }
@@ -190,6 +196,7 @@ type Report struct {
 	Lines     uint64   // of the literal logs
 	Differ    []string // files of the epoch's folder that had other bytes
 	Dir       string   // with the literal logs
+	Late      *Report  // of the epoch's late logs; nil: they have no result. Same holds for both
 }
 
 // ErrNoResult is the error of Verify on an epoch that is not settled.
@@ -210,7 +217,25 @@ func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Report, error) 
 	if rec.Collation == nil {
 		return nil, fmt.Errorf("epoch %d: %w", e, ErrNoResult)
 	}
-	in, err := v.inputsOf(ctx, now, rec.Collation)
+	r, err := v.verify(ctx, now, round{epoch: e}, rec.Collation)
+	if err != nil {
+		return nil, err
+	}
+	late, err := now.LateRecord(e)
+	if err != nil || late == nil || late.Collation == nil {
+		return r, err
+	}
+	r.Late, err = v.verify(ctx, now, round{e, true}, late.Collation)
+	if err != nil {
+		return nil, err
+	}
+	r.Same = r.Same && r.Late.Same
+	return r, nil
+}
+
+// verify runs one result again.
+func (v *Validator) verify(ctx context.Context, now *consensus.View, r round, on *types.Collation) (*Report, error) {
+	in, err := v.inputsOf(ctx, now, r, on)
 	if err != nil {
 		return nil, err
 	}
@@ -219,17 +244,17 @@ func (v *Validator) Verify(ctx context.Context, e types.Epoch) (*Report, error) 
 	}
 	v.runs.mu.Lock()
 	defer v.runs.mu.Unlock()
-	dir := filepath.Join(v.cfg.Dir, "verify", fmt.Sprint(uint64(e)))
+	dir := filepath.Join(v.cfg.Dir, "verify", r.String())
 	c, err := v.computeIn(ctx, in, dir)
 	if err != nil {
-		return nil, fmt.Errorf("run epoch %d again: %w", e, err)
+		return nil, fmt.Errorf("run epoch %s again: %w", r, err)
 	}
-	r := &Report{
-		Epoch: e, Committed: rec.Collation.Result, Computed: c.result, Rows: int(c.rows), Lines: c.lines, Dir: v.epochDir(e),
+	out := &Report{
+		Epoch: r.epoch, Committed: on.Result, Computed: c.result, Rows: int(c.rows), Lines: c.lines, Dir: v.epochDir(r),
 	}
-	err = v.compare(r, c.dir, dir)
-	r.Same = err == nil && r.Committed == r.Computed && len(r.Differ) == 0
-	return r, err
+	err = v.compare(out, c.dir, dir)
+	out.Same = err == nil && out.Committed == out.Computed && len(out.Differ) == 0
+	return out, err
 }
 
 // compare holds the epoch's folder against the second run, or puts that in its
@@ -263,8 +288,8 @@ func (v *Validator) compare(r *Report, fresh, work string) error {
 }
 
 // inputsOf finds the inputs whose root is on chain, here or at a validator.
-func (v *Validator) inputsOf(ctx context.Context, now *consensus.View, c *types.Collation) (*Inputs, error) {
-	if raw, err := v.giveInputs(c.Epoch); err == nil {
+func (v *Validator) inputsOf(ctx context.Context, now *consensus.View, r round, c *types.Collation) (*Inputs, error) {
+	if raw, err := v.giveInputs(r); err == nil {
 		in := new(Inputs)
 		if types.Unmarshal(raw, in) == nil && in.Root() == c.Input {
 			return in, nil
@@ -273,7 +298,7 @@ func (v *Validator) inputsOf(ctx context.Context, now *consensus.View, c *types.
 	var found *Inputs
 	var errs []error
 	err := v.eachValidator(now, func(a types.Account) bool {
-		raw, err := v.ask(ctx, v.cfg.Patience, a, call{Protocol, &request{Op: opInputs, Epoch: c.Epoch}, maxAnswer})
+		raw, err := v.ask(ctx, v.cfg.Patience, a, call{Protocol, &request{Op: r.inputsOp(), Epoch: c.Epoch}, maxAnswer})
 		in := new(Inputs)
 		if err == nil {
 			err = types.Unmarshal(raw, in)

@@ -27,6 +27,7 @@ type fakeHost struct {
 	garbage atomic.Bool // commits to other bytes than the dataset's
 	corrupt atomic.Bool // shows a wrong path in its bundles, and has colluders sign it
 	wrong   atomic.Bool // answers SMASH wrong
+	asleep  atomic.Bool // commits no logs in time
 
 	mu         sync.Mutex
 	cuts       map[types.Hash]*cut
@@ -171,6 +172,9 @@ func (h *fakeHost) answerBundle(_ context.Context, _ types.Account, raw []byte) 
 // claim commits the logs of an epoch.
 func (h *fakeHost) claim(e types.Epoch) {
 	h.s.t.Helper()
+	if h.asleep.Load() {
+		return
+	}
 	frozen, err := h.s.View().Frozen(e)
 	if err != nil {
 		h.s.t.Fatal(err)
@@ -185,6 +189,20 @@ func (h *fakeHost) claim(e types.Epoch) {
 	}
 	l, body := h.makeLog(e, frozen)
 	body.SumRoot, body.Leaves, body.Lots = tree.Root().Hash, tree.Root().Leaves, uint32(len(claims))
+	h.mu.Lock()
+	h.logs[e] = l
+	h.mu.Unlock()
+	h.s.Do(h.i, types.KindLog, body)
+}
+
+// claimLate commits the receipts of an epoch when its logs were due before.
+func (h *fakeHost) claimLate(e types.Epoch) {
+	h.s.t.Helper()
+	frozen, err := h.s.View().Frozen(e)
+	if err != nil {
+		h.s.t.Fatal(err)
+	}
+	l, body := h.makeLog(e, frozen)
 	h.mu.Lock()
 	h.logs[e] = l
 	h.mu.Unlock()

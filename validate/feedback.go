@@ -52,7 +52,7 @@ func (v *Validator) feedback(ctx context.Context, now *consensus.View) error {
 
 // feedbackOf sends the feedback of one epoch. Nodes that are away are not told.
 func (v *Validator) feedbackOf(ctx context.Context, now *consensus.View, e types.Epoch) error {
-	raw, err := os.ReadFile(filepath.Join(v.epochDir(e), fileFeedback))
+	raw, err := os.ReadFile(filepath.Join(v.epochDir(round{epoch: e}), fileFeedback))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the epoch's files are not in place, or it was settled without us
 	}

@@ -336,7 +336,7 @@ func (s *scene) ready(e types.Epoch) {
 	for _, i := range []int{hostA, hostB} {
 		s.hosts[i].post(e)
 	}
-	s.walk(s.Rules().BundlesDue(e) + 1)
+	s.walk(s.Rules().DisputesDue(e))
 }
 
 // await waits, with no block made meanwhile, until what validators do at their

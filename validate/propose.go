@@ -25,6 +25,7 @@ type peer struct {
 // council is the validators as one proposer meets them.
 type council struct {
 	chain  types.ChainID
+	round  round
 	peers  []*peer
 	own    types.Amount // deposit of the proposer
 	all    types.Amount // all deposits
@@ -83,14 +84,14 @@ func (v *Validator) propose(ctx context.Context, now *consensus.View, e types.Ep
 	body := p.Collation()
 	body.Signers = append(signers, types.Signed{By: v.me, Signature: sig})
 	slices.SortFunc(body.Signers, func(a, b types.Signed) int { return bytes.Compare(a.By[:], b.By[:]) })
-	return v.submitResult(result, body)
+	return v.submitResult(c.round, result, body)
 }
 
-func (v *Validator) submitResult(c *computed, body *types.Collation) error {
+func (v *Validator) submitResult(r round, c *computed, body *types.Collation) error {
 	if err := v.cfg.Store.Save(c.nodes, nil); err != nil {
 		return fmt.Errorf("save result: %w", err)
 	}
-	name := fmt.Sprintf("collate/%d/%s", body.Epoch, types.Digest(body.Result).Short())
+	name := fmt.Sprintf("collate/%s/%s", r, types.Digest(body.Result).Short())
 	if err := v.cfg.Chain.Submit(types.KindCollation, body, name); err != nil {
 		return err
 	}
@@ -108,7 +109,11 @@ func (v *Validator) poll(ctx context.Context, now *consensus.View, e types.Epoch
 	if err != nil {
 		return nil, err
 	}
-	c := &council{chain: now.Chain, all: g.Deposits}
+	r, err := roundOf(now, e)
+	if err != nil {
+		return nil, err
+	}
+	c := &council{chain: now.Chain, round: r, all: g.Deposits}
 	var work errgroup.Group
 	work.SetLimit(4 * atOnce)
 	for _, x := range list {
@@ -142,12 +147,12 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 			}
 		}
 	}
-	base, err := cutOf(now, e)
+	base, err := c.round.cut(now)
 	if err != nil {
 		return nil, err
 	}
 	in := Inputs{Epoch: e, Height: base.Height(), Block: base.Root()}
-	if in.Logs, in.Statements, err = v.holding(now, e); err != nil {
+	if in.Logs, in.Statements, err = v.holding(now, c.round); err != nil {
 		return nil, err
 	}
 	if err := v.findAbsent(ctx, &in); err != nil {
@@ -156,22 +161,17 @@ func (v *Validator) draft(ctx context.Context, now *consensus.View, e types.Epoc
 	return &Proposal{Inputs: in}, nil
 }
 
-// cutOf is the state that an epoch's result is computed from: that of the block
-// after its bundles were due, so that proposers do not differ. When a host has
-// lost a dispute since, or an earlier epoch got its result and reserved locks,
-// it is the newest one.
+// cutOf is the state that an epoch's result is computed from: that of the last
+// block for its disputes, so that proposers do not differ. When an earlier epoch
+// got its result since and reserved locks, it is the newest one.
 func cutOf(now *consensus.View, e types.Epoch) (*consensus.View, error) {
-	h := now.Rules.BundlesDue(e) + 1
+	h := now.Rules.DisputesDue(e)
 	if now.Height() == h {
 		return now, nil
 	}
 	cut, err := now.At(h)
 	if err != nil {
 		return nil, err
-	}
-	lost, err := lostSince(cut, now, e)
-	if err != nil || lost {
-		return now, err
 	}
 	reserved, err := reservedSince(cut, now, e)
 	if err != nil || reserved {
@@ -204,17 +204,20 @@ func reservedSince(base, now *consensus.View, e types.Epoch) (bool, error) {
 
 // holding is what counts of the logs and statements that are held: logs with
 // the root that the chain has, statements of drawn testers.
-func (v *Validator) holding(now *consensus.View, e types.Epoch) (logs []Used, out []Statement, err error) {
-	for _, u := range v.heldLogs(e) {
-		claim, err := now.Claim(e, u.Account)
+func (v *Validator) holding(now *consensus.View, r round) (logs []Used, out []Statement, err error) {
+	for _, u := range v.heldLogs(r.epoch) {
+		claim, err := now.Claim(r.epoch, u.Account)
 		if err != nil {
 			return nil, nil, err
 		}
-		if claim != nil && claim.Log.Root == u.Root {
+		if claim != nil && claim.Log.Root == u.Root && r.takes(now, claim) {
 			logs = append(logs, u)
 		}
 	}
-	list, err := v.statements(e)
+	if r.late {
+		return logs, nil, nil
+	}
+	list, err := v.statements(r.epoch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -230,7 +233,7 @@ func (v *Validator) holding(now *consensus.View, e types.Epoch) (logs []Used, ou
 // that with the most deposits behind it, if they are more than 1/3. Its logs are
 // fetched from who signed.
 func (v *Validator) signedBefore(ctx context.Context, now *consensus.View, e types.Epoch, c *council) (*Proposal, error) {
-	own, err := v.signedResult(now, e)
+	own, err := v.signedResult(c.round)
 	if err != nil {
 		return nil, err
 	}
@@ -258,10 +261,10 @@ func (v *Validator) signedBefore(ctx context.Context, now *consensus.View, e typ
 // backed notes who signed a proposal and adds up their deposits.
 func (c *council) backed(p *Proposal) (sum types.Amount) {
 	c.signed = nil
-	digest := p.Collation().Digest(c.chain)
+	digest := c.round.digest(c.chain, p)
 	for _, x := range c.peers {
 		s := x.have.Signed
-		if s == nil || s.Proposal.Collation().Digest(c.chain) != digest || !signedBy(x.Account, digest, s.Signature) {
+		if s == nil || c.round.digest(c.chain, &s.Proposal) != digest || !signedBy(x.Account, digest, s.Signature) {
 			continue
 		}
 		c.signed = append(c.signed, types.Signed{By: x.Account, Signature: s.Signature})
@@ -304,7 +307,7 @@ func (v *Validator) fetchMissing(ctx context.Context, now *consensus.View, e typ
 // deposits and the signatures of those who did.
 func (v *Validator) gather(ctx context.Context, c *council, p *Proposal, o op) (sum types.Amount, signers []types.Signed) {
 	var mu sync.Mutex // guards the results
-	digest := p.Collation().Digest(c.chain)
+	digest := c.round.digest(c.chain, p)
 	q := &request{Op: o, Proposal: p, Signed: c.signed}
 	var work errgroup.Group
 	work.SetLimit(4 * atOnce)

@@ -37,7 +37,7 @@ func verdictOf(t *testing.T, of, by *Validator, p *Proposal, o op) error {
 	if a.Refused != "" {
 		return &refusal{a.Refused}
 	}
-	if o == opSign && !signedBy(of.me, p.Collation().Digest(of.chain(t)), a.Signature) {
+	if o == opSign && !signedBy(of.me, of.digest(t, p), a.Signature) {
 		t.Errorf("signature of %s does not fit", of.me.Short())
 	}
 	return nil
@@ -116,11 +116,16 @@ func (s *scene) rowsAt(by *Validator, p *Proposal) (rows []settle.Row) {
 	return rows
 }
 
-func (v *Validator) chain(t *testing.T) types.ChainID {
+// digest is what is signed of a proposal at the newest state.
+func (v *Validator) digest(t *testing.T, p *Proposal) types.Hash {
 	t.Helper()
 	now, err := v.cfg.Chain.View()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return now.Chain
+	r, err := roundOf(now, p.Inputs.Epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.digest(now.Chain, p)
 }

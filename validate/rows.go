@@ -16,6 +16,7 @@ const (
 	keyJudged    = "judged/" // epoch host root: a posted bundle that we looked into
 	keyStated    = "stated/" // epoch host validator: statement on service
 	keyResult    = "result/" // epoch: the result that we signed
+	keyLate      = "late/"   // epoch: the result of its late logs that we signed
 	keyAnswer    = "answer/" // epoch host chunk: a host's wrong answer to a SMASH
 	keySent      = "sent/"   // epoch: feedback was given
 	keepEpochs   = 12        // how long rows of an epoch are kept after it
@@ -59,7 +60,7 @@ func (v *Validator) forget(now types.Epoch) error {
 		return nil
 	}
 	var old []types.Row
-	for _, prefix := range []string{keyBundles, keyJudged, keyStated, keyResult, keyAnswer, keySent} {
+	for _, prefix := range []string{keyBundles, keyJudged, keyStated, keyResult, keyLate, keyAnswer, keySent} {
 		end := epochKey(prefix, now-keepEpochs)
 		err := v.cfg.Store.Scan(table, prefix, "", func(key string, _ []byte) error {
 			if key < end {

@@ -18,15 +18,16 @@ const DomPropose = "staddle/propose/1"
 const rankBlocks = 2
 
 // Proposers is the order in which the validators propose an epoch's result, by
-// the committee of the block after its bundles were due, weighed by deposits.
-// Number k may propose from block BundlesDue+2+2k on, as long as there is no
-// result. now is a state from that block on.
+// the committee of the last block for its disputes, weighed by deposits. Number k
+// may propose into block DisputesDue+1+2k or later, as long as there is no
+// result. now is a state of block DisputesDue or later. Once there is a result, it is
+// the order for that of the late logs, by the last block for these.
 func Proposers(now *consensus.View, e types.Epoch) ([]types.Account, error) {
 	rec, err := now.Epoch(e)
 	if err != nil {
 		return nil, err
 	}
-	h := now.Rules.BundlesDue(e) + 1
+	h := roundAt(rec, e).due(now.Rules)
 	if rec.Beacon.IsZero() || now.Height() < h {
 		return nil, fmt.Errorf("%w: epoch %d in block %d", ErrTooEarly, e, now.Height())
 	}
@@ -54,17 +55,22 @@ func mayPropose(now *consensus.View, e types.Epoch, a types.Account) (bool, erro
 	if err != nil {
 		return false, err
 	}
+	r, err := roundOf(now, e)
 	rank := slices.Index(list, a)
-	return rank >= 0 && now.Height()+1 >= now.Rules.BundlesDue(e)+2+types.Height(rankBlocks*rank), nil
+	return rank >= 0 && now.Height() >= r.due(now.Rules)+types.Height(rankBlocks*rank), err
 }
 
 // inTurn reports whether an epoch's result may be decided: it has none, its
-// bundles are in, and no earlier epoch still waits inside its own time (ST1), so
+// bundles and disputes are in, and no earlier epoch still waits inside its own time (ST1), so
 // that nobody's locks are counted twice.
 func inTurn(now *consensus.View, e types.Epoch) (bool, error) {
 	g, err := now.Globals()
-	if err != nil || e < g.Transfer || now.Height() <= now.Rules.BundlesDue(e) {
+	if err != nil || e < g.Transfer || now.Height() < now.Rules.DisputesDue(e) {
 		return false, err
+	}
+	if r, err := roundOf(now, e); err != nil || r.late {
+		late, errLate := lateWanted(now, e)
+		return late && now.Height() >= r.due(now.Rules), errors.Join(err, errLate)
 	}
 	for x := g.Transfer; x <= e; x++ {
 		rec, err := now.Epoch(x)
@@ -107,7 +113,9 @@ func (v *Validator) settleEpoch(ctx context.Context, now *consensus.View, e type
 		return err
 	}
 	if rec.Collation != nil {
-		return v.keep(e, rec.Collation)
+		if err := v.keepBoth(now, e, rec); err != nil {
+			return err
+		}
 	}
 	ready, err := inTurn(now, e)
 	if err != nil || !ready {
@@ -115,10 +123,6 @@ func (v *Validator) settleEpoch(ctx context.Context, now *consensus.View, e type
 	}
 	mine, err := mayPropose(now, e, v.me)
 	if err != nil || !mine {
-		return err
-	}
-	waits, err := v.disputing(now, e)
-	if err != nil || waits {
 		return err
 	}
 	return v.propose(ctx, now, e)

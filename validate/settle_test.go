@@ -265,8 +265,8 @@ func TestST3(t *testing.T) {
 	}
 }
 
-// TestST1 holds the time table: no proposal before the bundles are due, the
-// first proposer first, the next two blocks later.
+// TestST1 holds the time table: no proposal before disputes are over, the first
+// proposer first, the next two blocks later.
 func TestST1(t *testing.T) {
 	s, e := bought(t, 0)
 	vs := map[int]*Validator{}
@@ -275,11 +275,19 @@ func TestST1(t *testing.T) {
 	}
 	s.claims(e)
 	s.bundles(e)
+	due := s.Rules().DisputesDue(e)
+	s.MineTo(due - 1)
 	if _, err := Proposers(s.View(), e); !errors.Is(err, ErrTooEarly) {
-		t.Errorf("before bundles are due: %v, want ErrTooEarly", err)
+		t.Errorf("while bundles may be disputed: %v, want ErrTooEarly", err)
 	}
-	due := s.Rules().BundlesDue(e)
-	for h := due + 1; h < due+10; h++ {
+	phases := map[types.Height]Phase{due - 1: PhaseDispute, due: PhaseCollate}
+	for h := due - 1; h <= due; h++ {
+		s.MineTo(h)
+		if list, err := vs[validator].Epochs(4); err != nil || list[s.epoch()-e].Phase != phases[h] {
+			t.Errorf("block %d: epochs %+v, want %s: %v", h, list, phases[h], err)
+		}
+	}
+	for h := due; h < due+10; h++ {
 		s.MineTo(h)
 		list, err := Proposers(s.View(), e)
 		if err != nil || len(list) != 4 {
@@ -291,7 +299,7 @@ func TestST1(t *testing.T) {
 				t.Fatal(err)
 			}
 			// the proposal enters the block after this one at the earliest
-			if want := h+1 >= due+2+types.Height(2*rank); may != want {
+			if want := h+1 >= due+1+types.Height(2*rank); may != want {
 				t.Errorf("block %d: proposer %d may %t, want %t", h, rank, may, want)
 			}
 		}
@@ -326,7 +334,7 @@ func TestLyingProposer(t *testing.T) {
 		"rows":      func(x *Proposal) { x.Rows++ },
 		"result":    func(x *Proposal) { x.Result = types.NodeCID([]byte{0x80}) },
 		"block":     func(x *Proposal) { x.Inputs.Block = s.View().Head.Previous },
-		"too early": func(x *Proposal) { x.Inputs.Height = s.Rules().BundlesDue(e) },
+		"too early": func(x *Proposal) { x.Inputs.Height = s.Rules().DisputesDue(e) - 1 },
 		"too late":  func(x *Proposal) { x.Inputs.Height = s.View().Height() + 1 },
 		"epoch":     func(x *Proposal) { x.Inputs.Epoch = e + 1 },
 		"log":       func(x *Proposal) { x.Inputs.Logs = []Used{{chaintest.Account(hostA), types.H("staddle/test/log")}} },
@@ -390,7 +398,7 @@ func TestOneResult(t *testing.T) {
 		t.Errorf("first result after a restart: %v", err)
 	}
 	s.Reorg(int(s.View().Height()-s.Rules().BundlesDue(e)) + 1)
-	if old, err := again.signedResult(s.View(), e); err != nil || old != nil {
+	if old, err := again.signedResult(round{epoch: e}); err != nil || old != nil {
 		t.Errorf("a result of another fork still binds: %v", err)
 	}
 }

@@ -67,6 +67,13 @@ func (v *Validator) secrets(ctx context.Context, k testKey) (list []secret, err 
 
 func (v *Validator) publishedSecrets(now *consensus.View, k testKey) (all []secret, err error) {
 	for _, u := range v.heldLogs(k.epoch) {
+		claim, err := now.Claim(k.epoch, u.Account)
+		if err != nil {
+			return nil, err
+		}
+		if claim != nil && consensus.Late(now.Rules, claim) {
+			continue // of late logs receipts count alone
+		}
 		ev, err := v.evidenceOf(now, k.epoch, u)
 		if err != nil {
 			return nil, err

@@ -15,7 +15,7 @@ type Status struct {
 	Tested    uint64        // hosts
 	Settled   uint64        // results submitted
 	Height    types.Height  // of the newest state for which all duties were done; 0: none yet
-	Unsettled []types.Epoch // whose bundles are in and that have no result
+	Unsettled []types.Epoch // whose bundles and disputes are in and that have no result
 }
 
 // Status tells how the validator stands.
@@ -49,7 +49,7 @@ func (v *Validator) Status() (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		if rec.Collation == nil && now.Height() > now.Rules.BundlesDue(e) {
+		if rec.Collation == nil && now.Height() >= now.Rules.DisputesDue(e) {
 			s.Unsettled = append(s.Unsettled, e)
 		}
 	}

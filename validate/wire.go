@@ -20,19 +20,20 @@ const (
 type op uint8
 
 const (
-	opHave   op = iota // what do you hold for an epoch, and what did you sign
-	opLog              // a part of an account's log
-	opCheck            // is this result right
-	opSign             // sign it
-	opInputs           // the inputs of an epoch's result
-	opTell             // take note of my statement
+	opHave       op = iota // what do you hold for an epoch, and what did you sign
+	opLog                  // a part of an account's log
+	opCheck                // is this result right
+	opSign                 // sign it
+	opInputs               // the inputs of an epoch's result
+	opTell                 // take note of my statement
+	opLateInputs           // the inputs of the result of an epoch's late logs
 	opEnd
 )
 
 // request is a frame of the asking side. Which fields it has depends on Op.
 type request struct {
 	Op        op
-	Epoch     types.Epoch    // opHave, opLog, opInputs
+	Epoch     types.Epoch    // opHave, opLog, opInputs, opLateInputs
 	Account   types.Account  // opLog
 	Offset    uint64         // opLog
 	Proposal  *Proposal      // opCheck, opSign
@@ -77,7 +78,7 @@ func (q *request) DecodeFrom(d *types.Decoder) {
 	fields := d.Array(5)
 	version(d)
 	q.Op = op(d.Limit(uint64(opEnd - 1)))
-	want := [opEnd]int{opHave: 3, opLog: 5, opCheck: 4, opSign: 4, opInputs: 3, opTell: 3}[q.Op]
+	want := [opEnd]int{opHave: 3, opLog: 5, opCheck: 4, opSign: 4, opInputs: 3, opTell: 3, opLateInputs: 3}[q.Op]
 	if d.Err() == nil && fields != want {
 		d.Fail("request %d of %d fields, want %d", q.Op, fields, want)
 	}

@@ -47,7 +47,9 @@ type scribe struct {
 	beacon types.Hash
 	logs   map[types.Account]*evidence
 	short  map[types.Account]left
-	hosts  []types.Account // with lots, ascending
+	hosts  []types.Account // with lots, ascending; none for late logs
+	late   bool            // late logs are settled: only what they add
+	before []lines.Traffic // late: of all logs that the epoch's result read
 	files  []settle.Input
 	lines  uint64
 }
@@ -69,6 +71,11 @@ func (v *Validator) newScribe(ctx context.Context, base *consensus.View, in *Inp
 		if w.logs[u.Account], err = v.evidenceOf(base, in.Epoch, u); err != nil {
 			return nil, err
 		}
+	}
+	if rec.Collation != nil {
+		w.late = true
+		w.before, err = v.counted(ctx, base, rec.Collation)
+		return w, err
 	}
 	list, err := frozen.Role(types.RoleHost)
 	if err != nil {
@@ -224,7 +231,11 @@ func (w *scribe) traffic() error {
 	}
 	byNode := map[types.Address][][]byte{}
 	var nodes []types.Address
-	err := w.src.Traffic(all, func(line []byte) error {
+	derive := func(emit lines.Emit) error { return w.src.Traffic(all, emit) }
+	if w.late {
+		derive = func(emit lines.Emit) error { return w.src.Late(w.before, all, emit) }
+	}
+	err := derive(func(line []byte) error {
 		b, err := settle.ParseBandwidth(line, settle.Grammar{})
 		if err != nil {
 			return err

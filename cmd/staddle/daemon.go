@@ -48,6 +48,8 @@ one; a port of the system's choice changes with every start.`,
 	l.StringVar(&f.cfg.Play, "play", "127.0.0.1:0", "loopback host:port at which players of this machine read (staddle play); \"\" turns it off")
 	l.StringVar(&f.cfg.DHT, "dht", "", "address:port of the DHT's UDP socket (default: no DHT)")
 	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "address:port of a DHT node to begin with; may be repeated")
+	l.StringSliceVar(&f.cfg.IPFS, "ipfs", nil, "multiaddrs for bitswap and graphsync; serves public datasets to the IPFS world (default: none)")
+	l.StringVar(&f.cfg.IPFSGateway, "ipfs-gateway", "", "host:port of an HTTP gateway that serves public datasets to the IPFS world (default: none)")
 	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes of pieces and replicas to hold; 0 sets no limit")
 	l.Int64Var(&f.cfg.Upload, "upload", 0, "bytes a day that this node is willing to send; an eighth may be free (default 1 TiB)")
 	l.StringVar(&f.cfg.SpendPerDay, "spend-per-day", "", "coins that downloads may cost in a day (UTC); empty sets no bound")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/ipfs"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/sponsor"
@@ -75,6 +76,9 @@ var reasons = []reason{
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
 	{library.ErrNotYet, "not_yet", exitUsage, "staddle help"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
+	{node.ErrNoFace, "ipfs.off", exitUsage, "staddle up --ipfs /ip4/0.0.0.0/tcp/4001"},
+	{ipfs.ErrCAR, "car.bad", exitBad, "get the file again"},
+	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},
 	{errPartial, "partial", exitPartial, ""},
 	{fs.ErrNotExist, "not_found", exitNotFound, "check the spelling"},

@@ -51,7 +51,7 @@ func (a *app) commands() []*cobra.Command {
 	list := []*cobra.Command{
 		a.putCommand(), a.getCommand(), a.lsCommand(), a.catCommand(), a.playCommand(), a.verifyCommand(), a.rmCommand(),
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.proveCommand(), a.communityCommand(), a.hostCommand(), a.validatorCommand(),
-		a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
+		a.nameCommand(), a.carCommand(), a.ipfsCommand(), a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
 	}
 	return append(list, mrAliases()...)
 }

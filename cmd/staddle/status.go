@@ -39,6 +39,14 @@ func (a *app) printStatus(st *api.Status) {
 	for i, addr := range st.Addrs {
 		out(map[bool]string{true: "listens"}[i == 0], "%s", addr)
 	}
+	if st.IPFS != nil {
+		for _, addr := range st.IPFS.Addrs {
+			out("ipfs", "%s", addr)
+		}
+		if st.IPFS.Gateway != "" {
+			out("ipfs gateway", "%s", st.IPFS.Gateway)
+		}
+	}
 	if st.Play != "" {
 		out("plays", "http://%s/", st.Play)
 	}
