@@ -97,7 +97,7 @@ func TestPlay(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(whole, "notes.txt")); err != nil || string(text) != "hello\n" {
 		t.Errorf("%q, %v", text, err)
 	}
-	wantText(t, b.exits(5, "play", "absent").stderr, "not held here")
+	wantText(t, b.exits(5, "play", "absent").stderr, "absent")
 }
 
 // received is what a peer's connections have brought.
