@@ -89,10 +89,7 @@ func (n *Node) play(_ context.Context, q api.RefRequest, _ *api.Out) (*api.PlayR
 	if n.players == nil {
 		return nil, fmt.Errorf("playing is off: staddle up --play 127.0.0.1:0")
 	}
-	ref, err := library.ParseRef(q.Ref)
-	if err == nil {
-		ref, err = n.lib.Resolve(ref)
-	}
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}

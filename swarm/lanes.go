@@ -7,9 +7,9 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-// perPeer is how many streams to one account this node opens at once: as many as
-// a server takes unless it is told otherwise.
-const perPeer = 4
+// perPeer is how many streams to one account this node opens at once: one less
+// than a server takes, which may see the end of one later than the next begin.
+const perPeer = 3
 
 // lanes keep jobs that run beside each other from asking one peer for more
 // streams than it takes.

@@ -49,7 +49,7 @@ func TestTellAndCost(t *testing.T) {
 func TestLanes(t *testing.T) {
 	pieces, want := piecesOf(40)
 	n, town := newNet(t), friends()
-	n.host(2, town, newShelf(pieces), func(c *ServerConfig) { c.Limits.PerPeer = perPeer })
+	n.host(2, town, newShelf(pieces), func(c *ServerConfig) { c.Limits.PerPeer = perPeer + 1 })
 	r := n.reader(town)
 	ended := make(chan error)
 	for range 30 {

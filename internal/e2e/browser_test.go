@@ -162,6 +162,11 @@ func (b *browser) frame(second float64) {
 	}
 }
 
+// perPlace is what may come beyond what is watched for each place sought: 8 MiB that
+// we read ahead, ten seconds that the browser reads ahead, and what the system
+// keeps for it between the two.
+const perPlace = 24 << 20
+
 // makeFilms makes an MP4 whose index stands at its end, and a WebM, of 4 Mbit/s: a
 // tenth of each is encoded and repeated.
 func makeFilms(t *testing.T, ffmpeg, dir string, seconds int) {
@@ -184,7 +189,8 @@ func makeFilms(t *testing.T, ffmpeg, dir string, seconds int) {
 }
 
 // TestBrowser plays films of another node in a real browser: the first picture
-// within two seconds, seeking, and at most 1.6 times the bytes that were watched.
+// within two seconds, seeking, and what came beyond what was watched. The ratio of
+// both, which is logged, falls with the time spent at a place.
 func TestBrowser(t *testing.T) {
 	chromium, ffmpeg := tool(t, "chromium", "chromium-browser", "google-chrome"), tool(t, "ffmpeg")
 	dir := filepath.Join(t.TempDir(), "films")
@@ -231,7 +237,7 @@ func TestBrowser(t *testing.T) {
 		if first > 2*time.Second || seek > 2*time.Second {
 			t.Errorf("%s: first picture after %s, seek %s; want 2 s at most", name, first, seek)
 		}
-		if played < 90 || got > 1.6*watched {
+		if played < 90 || got > watched+2*perPlace {
 			t.Errorf("%s: %.0f bytes came for %.0f", name, got, watched)
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/staddle/staddle/api"
 )
 
-// fetch gets a part of an address; length -1 means to the end.
-func fetch(t *testing.T, url string, offset, length int) (*http.Response, []byte) {
+// fetchPart gets a part of an address; length -1 means to the end.
+func fetchPart(t *testing.T, url string, offset, length int) (*http.Response, []byte) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -64,7 +64,7 @@ func TestPlay(t *testing.T) {
 	wantText(t, b.does("status").stdout, "plays      http://127.0.0.1:")
 
 	began := time.Now()
-	res, got := fetch(t, url, 10_000_000, 1_000_000)
+	res, got := fetchPart(t, url, 10_000_000, 1_000_000)
 	if res.StatusCode != 206 || !bytes.Equal(got, film[10_000_000:11_000_000]) || res.Header.Get("Content-Type") != "video/mp4" {
 		t.Fatalf("%s, %d bytes", res.Status, len(got))
 	}
@@ -72,18 +72,18 @@ func TestPlay(t *testing.T) {
 	if n := received(b) - before; n > 1_600_000+1<<20 { // and the chain's own talk, the index, the table of contents
 		t.Errorf("%d bytes came for 1,000,000", n)
 	}
-	res, _ = fetch(t, url, len(film), -1)
+	res, _ = fetchPart(t, url, len(film), -1)
 	if res.StatusCode != 416 {
 		t.Errorf("behind the end: %s", res.Status)
 	}
-	_, list := fetch(t, strings.TrimSuffix(url, "dir/film.mp4"), 0, -1)
+	_, list := fetchPart(t, strings.TrimSuffix(url, "dir/film.mp4"), 0, -1)
 	wantText(t, string(list), `href="./dir/"`, `href="./notes.txt"`)
 
 	var work sync.WaitGroup
 	for i := range 24 { // more at once than a peer takes streams
 		work.Go(func() {
 			at := 1_000_000 * (i % 24)
-			if _, part := fetch(t, url, at, 700_000); !bytes.Equal(part, film[at:at+700_000]) {
+			if _, part := fetchPart(t, url, at, 700_000); !bytes.Equal(part, film[at:at+700_000]) {
 				t.Errorf("%d bytes at %d differ", len(part), at)
 			}
 		})
@@ -97,7 +97,7 @@ func TestPlay(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(whole, "notes.txt")); err != nil || string(text) != "hello\n" {
 		t.Errorf("%q, %v", text, err)
 	}
-	wantText(t, b.exits(5, "play", "absent").stderr, "not held here")
+	wantText(t, b.exits(5, "play", "absent").stderr, "absent")
 }
 
 // received is what a peer's connections have brought.
