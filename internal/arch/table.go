@@ -72,7 +72,7 @@ var Staddle = Laws{
 			Layer: Pure, May: []string{"types", "trie"},
 			Modules: []string{
 				"github.com/klauspost/compress", "github.com/ipfs/boxo", "github.com/ipfs/go-block-format",
-				"github.com/ipfs/go-ipld-format",
+				"github.com/ipfs/go-ipld-format", xCrypto,
 			},
 		},
 		"replica":   {Layer: Pure, May: []string{"types"}, Modules: []string{"filippo.io/bigmod"}},
