@@ -11,6 +11,7 @@ const (
 	CallCat             = "cat"     // bytes
 	CallArchive         = "archive" // bytes: the TGZ of a dataset
 	CallStat            = "stat"
+	CallLink            = "link"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -90,16 +91,18 @@ type Community struct {
 
 // PutRequest publishes a folder.
 type PutRequest struct {
-	Path       string `json:"path"`
-	Name       string `json:"name,omitempty"`
-	Visibility string `json:"visibility"`
-	Strict     bool   `json:"strict,omitempty"`
-	Copies     uint32 `json:"copies"` // 0: published, not hosted
-	Encoding   string `json:"encoding,omitempty"`
-	Epochs     uint32 `json:"epochs,omitempty"`
-	Lock       string `json:"lock,omitempty"`
-	PriceRoom  uint32 `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
-	Wait       bool   `json:"wait"`                // until every copy is kept
+	Path       string   `json:"path"`
+	Name       string   `json:"name,omitempty"`
+	Visibility string   `json:"visibility"`
+	To         []string `json:"to,omitempty"`     // accounts, for members
+	NewKey     bool     `json:"newKey,omitempty"` // keys of earlier versions shall not open this one
+	Strict     bool     `json:"strict,omitempty"`
+	Copies     uint32   `json:"copies"` // 0: published, not hosted
+	Encoding   string   `json:"encoding,omitempty"`
+	Epochs     uint32   `json:"epochs,omitempty"`
+	Lock       string   `json:"lock,omitempty"`
+	PriceRoom  uint32   `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
+	Wait       bool     `json:"wait"`                // until every copy is kept
 }
 
 // PutResult is a published dataset.
@@ -150,6 +153,11 @@ type RefRequest struct {
 	Recursive bool   `json:"recursive,omitempty"`
 }
 
+// LinkResult is a reference that others can open: of a private dataset a secret.
+type LinkResult struct {
+	Link string `json:"link"`
+}
+
 // Entry is one file of a listing.
 type Entry struct {
 	Name  string `json:"name"` // hostile text
@@ -169,8 +177,9 @@ type ListResult struct {
 // Dataset is one dataset held here.
 type Dataset struct {
 	Ref   string `json:"ref"`
-	Name  string `json:"name"` // hostile text
+	Name  string `json:"name"` // hostile text; "" of a private one without a key here
 	Size  uint64 `json:"size"`
+	For   string `json:"for,omitempty"` // who can read it: me, members, public
 	Whole bool   `json:"whole"`
 	Added int64  `json:"added"`
 }
@@ -187,6 +196,7 @@ type VerifyResult struct {
 	Ref    string   `json:"ref"`
 	Pieces uint32   `json:"pieces"`
 	Bytes  uint64   `json:"bytes"`
+	Sealed bool     `json:"sealed,omitempty"` // bytes are whole; no key here to look inside
 	Bad    []string `json:"bad,omitempty"`
 }
 

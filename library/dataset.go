@@ -26,6 +26,8 @@ type dataset struct {
 	held   Held
 	index  *archive.Index
 	looked int
+	opener *archive.Unsealer // of a private dataset
+	key    Key               // of that
 }
 
 // open finds the description of a dataset, here or at the source.
@@ -42,10 +44,10 @@ func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) 
 	if err != nil {
 		return nil, err
 	}
-	if v := d.held.Attachment.Visibility; v != types.VisibilityPublic {
-		return nil, fmt.Errorf("visibility %v: %w: only public", v, ErrNotYet)
+	if err := d.openIndex(); err != nil {
+		return nil, err
 	}
-	return d, d.openIndex()
+	return d, d.unseal(ref.Key)
 }
 
 // ask lets the source describe the dataset. What it says beyond the index root
@@ -55,9 +57,13 @@ func (d *dataset) ask() (Held, error) {
 	if err == nil && a.Dataset() != d.id {
 		err = &BadError{"description of " + Ref{Dataset: d.id}.String(), fmt.Errorf("it describes %s", a.Dataset().Short())}
 	}
-	return Held{Attachment: a, Added: d.l.Now()}, err
+	if why := a.CheckVisibility(); err == nil && why != nil {
+		err = &BadError{"description of " + Ref{Dataset: d.id}.String(), why}
+	}
+	return Held{Attachment: a, Name: a.Name, Added: d.l.Now()}, err
 }
 
+// size is the number of bytes of all pieces.
 func (d *dataset) size() int64 { return int64(d.held.Attachment.Size) }
 
 func (d *dataset) openIndex() (err error) {
@@ -155,7 +161,7 @@ func (d *dataset) each(spans []span, fn func(first uint32, digests []types.Hash)
 
 // reader opens the table of contents.
 func (d *dataset) reader() (*archive.Reader, error) {
-	r, err := archive.Open(&tgz{d: d}, d.size(), 0)
+	r, err := archive.Open(&tgz{d: d}, d.plainSize(), 0)
 	if err != nil {
 		return nil, fmt.Errorf("open dataset %s: %w", d.id.Short(), err)
 	}

@@ -2,11 +2,16 @@ package library
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"io/fs"
 	"sync"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/keys"
 	"github.com/staddle/staddle/types"
 )
 
@@ -59,13 +64,20 @@ type Source interface {
 	Pieces(ctx context.Context, dataset types.DatasetID, want []types.Hash, to func(i int, piece []byte) error) error
 }
 
-// Config joins a Library with its surroundings. All fields but Source are needed.
+// Config joins a Library with its surroundings. All fields but Source, Seed and
+// Chance are needed.
 type Config struct {
 	State   State
 	Pieces  Pieces
 	Reserve func(owner string, bytes int64) (Room, error)
 	Source  Source              // nil: Offline
 	Now     func() types.Millis // for the time at which a dataset was added
+
+	// Seed gives what the words stand for (K0), when a private dataset is put or
+	// opened. An error that wraps fs.ErrNotExist says that there are no words. Nil:
+	// the same.
+	Seed   func() (keys.Seed, error)
+	Chance io.Reader // for salts; nil: the system's
 }
 
 // Rooms makes a Config's Reserve of a store's, whose reservations are of a type
@@ -92,6 +104,12 @@ type Library struct {
 func New(c Config) (*Library, error) {
 	if c.Source == nil {
 		c.Source = Offline{}
+	}
+	if c.Seed == nil {
+		c.Seed = func() (keys.Seed, error) { return keys.Seed{}, fmt.Errorf("words: %w", fs.ErrNotExist) }
+	}
+	if c.Chance == nil {
+		c.Chance = rand.Reader
 	}
 	l := &Library{Config: c, active: map[string]bool{}}
 	return l, l.sweep()

@@ -12,7 +12,9 @@ import (
 // PutOptions say how to publish.
 type PutOptions struct {
 	Name        string           // of the dataset; "" means the folder's
-	Visibility  types.Visibility // only VisibilityPublic today, else ErrNotYet
+	Visibility  types.Visibility // who can read it (P1.3)
+	To          []types.Account  // of VisibilityMembers: who, besides the publisher
+	NewKey      bool             // of a private dataset: its earlier keys shall not open this version
 	Strict      bool             // the first thing that would be left out is an error
 	RangePieces int              // N of rule G7; 0 means 256
 }
@@ -43,13 +45,14 @@ func (l *Library) Put(ctx context.Context, path string, o PutOptions, w Watch) (
 }
 
 func (l *Library) put(ctx context.Context, f *folder, o PutOptions, w Watch) (Published, error) {
-	if o.Visibility != types.VisibilityPublic {
-		return Published{}, fmt.Errorf("visibility %v: %w: only public", o.Visibility, ErrNotYet)
-	}
 	if o.Name == "" {
 		o.Name = f.name
 	}
 	if err := CheckName(o.Name); err != nil {
+		return Published{}, err
+	}
+	seal, err := l.sealing(&o)
+	if err != nil {
 		return Published{}, err
 	}
 	content, bytes, err := estimate(ctx, f.fsys)
@@ -61,7 +64,7 @@ func (l *Library) put(ctx context.Context, f *folder, o PutOptions, w Watch) (Pu
 		return Published{}, err
 	}
 	defer l.end(j)
-	p := &putting{l: l, ctx: ctx, job: j}
+	p := &putting{l: l, ctx: ctx, job: j, seal: seal}
 	out, err := p.run(f, o, bytes, w.reading(content))
 	if err == nil {
 		return out, l.sweep()
@@ -81,6 +84,7 @@ type putting struct {
 	l     *Library
 	ctx   context.Context
 	job   *job
+	seal  *sealing // of a private dataset
 	room  *room
 	nodes []types.Node // not yet saved
 	size  int          // bytes of those
@@ -91,12 +95,21 @@ func (p *putting) run(f *folder, o PutOptions, bytes int64, a archive.Options) (
 		return out, err
 	}
 	a.Name, a.Strict, a.RangePieces = o.Name, o.Strict, o.RangePieces
-	m, err := pack(p.ctx, f.fsys, a, p)
+	out, err = p.pack(f, o, a)
 	if err != nil {
 		return out, err
 	}
-	out = Published{Attachment: attach(&m, o.Visibility), Manifest: m, Stored: p.room.stored}
+	out.Stored = p.room.stored
 	return out, p.publish(&out)
+}
+
+// pack makes the dataset, through the seal when it is private.
+func (p *putting) pack(f *folder, o PutOptions, a archive.Options) (out Published, err error) {
+	if p.seal != nil {
+		return p.packSealed(f, o, a)
+	}
+	m, err := pack(p.ctx, f.fsys, a, p)
+	return Published{Attachment: attach(&m, o.Visibility), Manifest: m}, err
 }
 
 // Piece stores a piece; it becomes durable with publish at the latest.
@@ -154,6 +167,10 @@ func (p *putting) settle(h *Held, out *Published) (rows []types.Row) {
 		h.addOwner(p.job.owner)
 	}
 	h.Attachment, h.TOC, h.Whole, h.Added = out.Attachment, out.Manifest.TOCDigest, true, p.l.Now()
+	if p.seal != nil {
+		own := private{Name: out.Manifest.Name}
+		rows = append(rows, own.row(h.Attachment.Dataset()))
+	}
 	return append(rows, h.row())
 }
 

@@ -33,10 +33,10 @@ func watch(out *api.Out, warnings *[]string) library.Watch {
 // with a plan when copies are wanted.
 func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.PutResult, error) {
 	res := new(api.PutResult)
-	if q.Visibility != types.VisibilityPublic.String() {
-		return nil, fmt.Errorf("visibility %q: %w; today only public", q.Visibility, ErrNotYet)
+	o, err := putOptions(&q)
+	if err != nil {
+		return nil, err
 	}
-	o := library.PutOptions{Name: q.Name, Visibility: types.VisibilityPublic, Strict: q.Strict}
 	t := n.current()
 	if t != nil {
 		o.RangePieces = int(t.chain.Genesis().Rules.RangePieces)
@@ -61,9 +61,26 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 	return res, t.plan(ctx, q, &p.Attachment, res, out)
 }
 
+// putOptions reads who shall be able to read, and the rest.
+func putOptions(q *api.PutRequest) (library.PutOptions, error) {
+	o := library.PutOptions{Name: q.Name, Strict: q.Strict, NewKey: q.NewKey}
+	var err error
+	if o.Visibility, err = types.ParseVisibility(q.Visibility); err != nil {
+		return o, err
+	}
+	for _, s := range q.To {
+		h, err := types.ParseHash(s)
+		if err != nil {
+			return o, fmt.Errorf("member %.80q: %w", s, err)
+		}
+		o.To = append(o.To, types.Account(h))
+	}
+	return o, nil
+}
+
 func fillPut(res *api.PutResult, p *library.Published) {
 	a, ref := &p.Attachment, p.Ref()
-	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), a.Name, a.Index.String(), a.UnixFS.String()
+	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), p.Manifest.Name, a.Index.String(), a.UnixFS.String()
 	res.Size, res.Pieces, res.Ranges = a.Size, a.Pieces, a.RangeCount
 }
 
@@ -208,7 +225,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 		return nil, err
 	}
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
-	res.Ref, res.Name = whole.String(), got.Attachment.Name
+	res.Ref, res.Name = whole.String(), got.Name
 	res.Files, res.Bytes, res.Fetched = int(got.Unpacked.Files), uint64(got.Unpacked.Bytes), got.Bytes
 	res.Skipped = int(got.Unpacked.Skipped)
 	if newer, err := n.newer(whole.Dataset); err == nil && newer != "" {
@@ -243,7 +260,8 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 		for _, h := range held {
 			whole := library.Ref{Dataset: h.Attachment.Dataset()}
 			res.Datasets = append(res.Datasets, api.Dataset{
-				Ref: whole.String(), Name: h.Attachment.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
+				Ref: whole.String(), Name: h.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
+				For: h.Attachment.Visibility.String(),
 			})
 		}
 		return res, err
@@ -282,7 +300,23 @@ func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dat
 		return nil, err
 	}
 	whole := library.Ref{Dataset: ref.Dataset}
-	return &api.Dataset{Ref: whole.String(), Name: a.Name, Size: a.Size}, nil
+	out := &api.Dataset{Ref: whole.String(), Name: a.Name, Size: a.Size, For: a.Visibility.String()}
+	if a.Visibility == types.VisibilityPublic {
+		return out, nil
+	}
+	h, size, err := n.lib.Describe(ctx, ref)
+	out.Name, out.Size = h.Name, uint64(size)
+	return out, err
+}
+
+// link gives the reference of a dataset for others, with the key of a private one.
+func (n *Node) link(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.LinkResult, error) {
+	ref, err := library.ParseRef(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	ref, err = n.lib.Keyed(ctx, ref)
+	return &api.LinkResult{Link: ref.Link()}, err
 }
 
 // archive writes the TGZ of a dataset.
@@ -314,7 +348,7 @@ func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api
 	if err != nil {
 		return nil, err
 	}
-	res := &api.VerifyResult{Ref: q.Ref, Pieces: r.Good, Bytes: r.Bytes}
+	res := &api.VerifyResult{Ref: ref.String(), Pieces: r.Good, Bytes: r.Bytes, Sealed: r.Sealed}
 	for i := range r.Problems {
 		res.Bad = append(res.Bad, r.Problems[i].Error())
 	}

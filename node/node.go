@@ -92,7 +92,7 @@ func (n *Node) openNetwork() (err error) {
 func (n *Node) openLibrary() (err error) {
 	n.lib, err = library.New(library.Config{
 		State: n.store, Pieces: n.store.Pieces(), Reserve: library.Rooms(n.store.Pieces().Reserve),
-		Source: remote{n}, Now: clock,
+		Source: remote{n}, Now: clock, Seed: n.id.seed,
 	})
 	if err != nil {
 		return fmt.Errorf("open library: %w", err)

@@ -71,7 +71,7 @@ var reasons = []reason{
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
-	{library.ErrNotYet, "not_yet", exitUsage, "staddle help"},
+	{library.ErrSealed, "sealed", exitDenied, "ask who published it for a link: staddle link"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
 	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},

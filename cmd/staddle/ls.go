@@ -10,6 +10,7 @@ import (
 
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/types"
 )
 
 func (a *app) lsCommand() *cobra.Command {
@@ -74,9 +75,10 @@ func (a *app) listDataset(h *library.Held) error {
 			Name   string `json:"name"`
 			Size   uint64 `json:"size"`
 			Pieces uint32 `json:"pieces"`
+			For    string `json:"for"`
 			Whole  bool   `json:"whole"`
 			Added  int64  `json:"added_ms"`
-		}{item, ref, at.Name, at.Size, at.Pieces, h.Whole, int64(h.Added)})
+		}{item, ref, h.Name, at.Size, at.Pieces, at.Visibility.String(), h.Whole, int64(h.Added)})
 	}
 	state := "whole"
 	if !h.Whole {
@@ -86,8 +88,20 @@ func (a *app) listDataset(h *library.Held) error {
 		ref = library.Scheme + shortRoot(ref[len(library.Scheme):])
 	}
 	added := time.UnixMilli(int64(h.Added)).Format("2006-01-02 15:04")
-	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), state, added, safe(at.Name))
+	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), state, added, datasetName(h.Name, at.Visibility.String()))
 	return err
+}
+
+// datasetName is how a list shows a dataset: its name, and who can read it unless
+// all can.
+func datasetName(name, readers string) string {
+	switch {
+	case readers == "" || readers == types.VisibilityPublic.String():
+		return safe(name)
+	case name == "":
+		return "(sealed)"
+	}
+	return safe(name) + "  (" + readers + ")"
 }
 
 // shortRoot is enough of a root to tell it from others by eye.

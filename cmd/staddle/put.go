@@ -13,6 +13,8 @@ import (
 type putFlags struct {
 	name        string
 	visibility  string
+	to          []string
+	newKey      bool
 	strict      bool
 	rangePieces int
 	hosting     hosting
@@ -28,6 +30,12 @@ gives the same reference, and what is stored already is not stored again.
 
 With --copies hosts drawn by lot keep replicas until the plan ends. Coins are
 locked for it; the hosts are paid by epoch, and what is not used comes back.
+With --visibility me only you read it, on every machine that has your 24 words;
+with members also the accounts named with --to. Names, sizes of files and contents
+are encrypted before anything leaves; hosts cannot read them. Others read what they
+get a link to (staddle link). Who had a key keeps what was read with it: --new-key
+seals the next version so that it does not open.
+
 Without --wait the command returns when the plan is in a block. A plan goes on
 when the command is stopped; the same put again goes on with the plan that runs.`,
 		Example: "  staddle put ~/films\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
@@ -46,7 +54,9 @@ when the command is stopped; the same put again goes on with the plan that runs.
 		},
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the dataset (default: the folder's)")
-	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public (only public yet)")
+	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public")
+	c.Flags().StringArrayVar(&f.to, "to", nil, "account of a member who can read it, with --visibility members; may be repeated")
+	c.Flags().BoolVar(&f.newKey, "new-key", false, "seal under a new key, so that keys of earlier versions do not open this one")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
 	f.hosting.flags(c)
 	c.Flags().IntVar(&f.rangePieces, "range-pieces", 0, "most pieces of a range, 4 to 256")
@@ -55,17 +65,35 @@ when the command is stopped; the same put again goes on with the plan that runs.
 }
 
 func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
-	o := library.PutOptions{Name: f.name, Strict: f.strict, RangePieces: f.rangePieces}
-	for _, v := range []types.Visibility{types.VisibilityMe, types.VisibilityMembers, types.VisibilityPublic} {
-		if v.String() == f.visibility {
-			o.Visibility = v
-			return o, nil
-		}
+	o := library.PutOptions{Name: f.name, Strict: f.strict, RangePieces: f.rangePieces, NewKey: f.newKey}
+	var err error
+	if o.Visibility, err = types.ParseVisibility(f.visibility); err != nil {
+		return o, usage(c, "--visibility: %v", err)
 	}
-	return o, usage(c, "--visibility %q is none of me, members, public", f.visibility)
+	switch members := o.Visibility == types.VisibilityMembers; {
+	case members && len(f.to) == 0:
+		return o, usage(c, "--visibility members needs --to ACCOUNT: this community has no list of members")
+	case !members && len(f.to) > 0:
+		return o, usage(c, "--to is for --visibility members")
+	case f.newKey && o.Visibility == types.VisibilityPublic:
+		return o, usage(c, "--new-key: a public dataset has no key")
+	}
+	for _, s := range f.to {
+		h, err := types.ParseHash(s)
+		if err != nil {
+			return o, usage(c, "--to %q is no account: %v", s, err)
+		}
+		o.To = append(o.To, types.Account(h))
+	}
+	return o, nil
 }
 
 func (a *app) put(ctx context.Context, l *local, path string, o library.PutOptions) error {
+	if o.Visibility != types.VisibilityPublic {
+		if err := a.ensureIdentity(); err != nil {
+			return err
+		}
+	}
 	m := a.meter()
 	p, err := l.Put(ctx, path, o, m.watch())
 	m.end()
@@ -80,7 +108,7 @@ func (a *app) put(ctx context.Context, l *local, path string, o library.PutOptio
 		what = "unchanged"
 	}
 	mf := &p.Manifest
-	a.note("%s  %s  %s of %s and %s as %s in %s", what, safe(p.Attachment.Name), bytesText(mf.Content),
+	a.note("%s  %s  %s of %s and %s as %s in %s", what, safe(mf.Name), bytesText(mf.Content),
 		counted(mf.Files, "file"), counted(mf.Dirs, "directory"), bytesText(p.Attachment.Size), counted(uint64(mf.Pieces), "piece"))
 	ref := p.Ref()
 	_, err = fmt.Fprintln(a.stdout, ref.String())

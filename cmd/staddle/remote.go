@@ -46,7 +46,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 		return err
 	}
 	q := api.PutRequest{
-		Path: abs, Name: f.name, Visibility: f.visibility, Strict: f.strict,
+		Path: abs, Name: f.name, Visibility: f.visibility, To: f.to, NewKey: f.newKey, Strict: f.strict,
 		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
 	}
 	var r api.PutResult
@@ -76,7 +76,7 @@ func (a *app) warnAll(list []string) {
 
 // getByDaemon chooses what -o means, as getting.run does.
 func (a *app) getByDaemon(ctx context.Context, ref library.Ref, out string, o library.GetOptions) error {
-	text := ref.String()
+	text := ref.Link()
 	if ref.Path != "" {
 		var l api.ListResult
 		if err := a.call(ctx, api.CallList, api.RefRequest{Ref: text}, &l); err != nil {
@@ -134,7 +134,7 @@ func (a *app) printGot(r *api.GetResult, dir string) error {
 // nameByDaemon is the dataset's own name where it is safe.
 func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error) {
 	var d api.Dataset
-	if err := a.call(ctx, api.CallStat, api.RefRequest{Ref: library.Ref{Dataset: ref.Dataset, Name: ref.Name}.String()}, &d); err != nil {
+	if err := a.call(ctx, api.CallStat, api.RefRequest{Ref: library.Ref{Dataset: ref.Dataset, Name: ref.Name, Key: ref.Key}.Link()}, &d); err != nil {
 		return "", err
 	}
 	return localName(d.Name, ref), nil
@@ -142,7 +142,7 @@ func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error)
 
 // fileByDaemon gets one file, whole or not at all.
 func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, out string) error {
-	q := api.CatRequest{Ref: ref.String(), Length: -1}
+	q := api.CatRequest{Ref: ref.Link(), Length: -1}
 	if out == "-" {
 		return a.bytes(ctx, api.CallCat, q, a.resultWriter())
 	}
@@ -198,7 +198,7 @@ func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) erro
 			state = "part"
 		}
 		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state,
-			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), safe(d.Name))
+			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), datasetName(d.Name, d.For))
 	}
 	for _, e := range r.Entries {
 		fmt.Fprintln(a.stdout, entryLine(&e))
@@ -231,7 +231,11 @@ func (a *app) verifyByDaemon(ctx context.Context, refs []string) error {
 		err := a.call(ctx, api.CallVerify, api.RefRequest{Ref: ref}, &r)
 		worst = errors.Join(worst, err)
 		if err == nil && !a.json {
-			fmt.Fprintf(a.stdout, "%s  %d pieces, %s  ok\n", ref, r.Pieces, bytesText(r.Bytes))
+			state := "ok"
+			if r.Sealed {
+				state += "  " + sealedText
+			}
+			fmt.Fprintf(a.stdout, "%s  %d pieces, %s  %s\n", r.Ref, r.Pieces, bytesText(r.Bytes), state)
 		}
 		if err == nil && a.json {
 			if err := a.emit(struct {
