@@ -77,6 +77,7 @@ var Staddle = Laws{
 		},
 		"replica":   {Layer: Pure, May: []string{"types"}, Modules: []string{"filippo.io/bigmod"}},
 		"market":    {Layer: Pure, May: []string{"types"}},
+		"deny":      {Layer: Pure, May: []string{"types"}},
 		"settle":    {Layer: Pure, May: []string{"types", "draw"}},
 		"consensus": {Layer: Pure, May: []string{"types", "keys", "trie", "draw", "replica", "market"}},
 		"lines":     {Layer: Pure, May: []string{"types", "settle", "consensus"}},
