@@ -12,6 +12,7 @@ const (
 	CallArchive         = "archive" // bytes: the TGZ of a dataset
 	CallStat            = "stat"
 	CallLink            = "link"
+	CallDeny            = "deny"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -156,6 +157,34 @@ type RefRequest struct {
 // LinkResult is a reference that others can open: of a private dataset a secret.
 type LinkResult struct {
 	Link string `json:"link"`
+}
+
+// What a DenyRequest asks for.
+const (
+	DenyAdd    = "add"    // Items: references, CIDs, paths below /ipfs/, rules
+	DenyRemove = "rm"     // the same
+	DenyImport = "import" // Items: one file
+	DenyList   = "ls"
+)
+
+// DenyRequest changes or lists what must not leave this machine.
+type DenyRequest struct {
+	Do    string   `json:"do"`
+	Items []string `json:"items,omitempty"`
+}
+
+// DenyResult is what a change did, and the lists after it.
+type DenyResult struct {
+	Changed  int        `json:"changed"` // rules written
+	Lists    []DenyFile `json:"lists"`
+	Rules    []string   `json:"rules,omitempty"` // own ones, as they stand in the file; of ls
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// DenyFile is one list in force; the last of them wins.
+type DenyFile struct {
+	File  string `json:"file"`
+	Rules int    `json:"rules"`
 }
 
 // Entry is one file of a listing.

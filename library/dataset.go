@@ -30,8 +30,21 @@ type dataset struct {
 	key    Key               // of that
 }
 
-// open finds the description of a dataset, here or at the source.
+// open finds a dataset, here or at the source, and opens it with a key if it
+// needs one.
 func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) {
+	d, err := l.describe(ctx, ref, w)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openIndex(); err != nil {
+		return nil, err
+	}
+	return d, d.unseal(ref.Key)
+}
+
+// describe finds the description of a dataset, here or at the source.
+func (l *Library) describe(ctx context.Context, ref Ref, w Watch) (*dataset, error) {
 	ref, err := l.Resolve(ref)
 	if err != nil {
 		return nil, err
@@ -44,10 +57,7 @@ func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := d.openIndex(); err != nil {
-		return nil, err
-	}
-	return d, d.unseal(ref.Key)
+	return d, nil
 }
 
 // ask lets the source describe the dataset. What it says beyond the index root

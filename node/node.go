@@ -23,6 +23,7 @@ type Node struct {
 	host  *transport.Host
 	net   network
 	lib   *library.Library
+	deny  *Denials
 	dht   *dht.Node     // nil without one
 	nudge chan struct{} // the duties changed
 	lines reporter
@@ -46,6 +47,9 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, id: id, ready: make(chan struct{}), nudge: make(chan struct{}, 1),
 		lines: reporter{out: cfg.Report, last: map[string]time.Time{}},
+	}
+	if n.deny, err = OpenDenials(cfg.Home, func(w string) { n.report("deny: %s", w) }); err != nil {
+		return nil, err
 	}
 	if n.store, err = OpenStore(cfg.Home, cfg.Quota); err != nil {
 		return nil, err

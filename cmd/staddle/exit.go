@@ -11,6 +11,7 @@ import (
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/deny"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/sponsor"
@@ -75,6 +76,7 @@ var reasons = []reason{
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
 	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},
+	{deny.ErrRule, "rule.bad", exitUsage, "staddle deny --help"},
 	{errPartial, "partial", exitPartial, ""},
 	{fs.ErrNotExist, "not_found", exitNotFound, "check the spelling"},
 	{fs.ErrExist, "target.occupied", exitUsage, "choose another -o  or  add --yes"},
