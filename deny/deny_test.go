@@ -14,15 +14,6 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-func parse(t testing.TB, s string) cid.Cid {
-	t.Helper()
-	c, err := cid.Decode(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func list(t testing.TB, lines ...string) *List {
 	t.Helper()
 	l := new(List)
