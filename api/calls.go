@@ -13,6 +13,8 @@ const (
 	CallStat            = "stat"
 	CallLink            = "link"
 	CallDeny            = "deny"
+	CallExport          = "export"
+	CallImport          = "import"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -157,6 +159,21 @@ type RefRequest struct {
 // LinkResult is a reference that others can open: of a private dataset a secret.
 type LinkResult struct {
 	Link string `json:"link"`
+}
+
+// CarryRequest takes a dataset into a directory, or out of one.
+type CarryRequest struct {
+	Ref string `json:"ref,omitempty"` // of an export
+	Dir string `json:"dir"`
+}
+
+// CarryResult is a dataset that was exported or imported.
+type CarryResult struct {
+	Ref    string `json:"ref"`
+	Name   string `json:"name"` // hostile text; "" when there is no key for it here
+	Size   uint64 `json:"size"`
+	Pieces uint32 `json:"pieces"`
+	Moved  int64  `json:"moved"` // bytes of pieces that were written; the rest was there
 }
 
 // What a DenyRequest asks for.

@@ -26,6 +26,7 @@ type dataset struct {
 	held   Held
 	index  *archive.Index
 	looked int
+	source Source            // of what is not here; nil: the library's
 	opener *archive.Unsealer // of a private dataset
 	key    Key               // of that
 }
@@ -89,9 +90,16 @@ func (d *dataset) openIndex() (err error) {
 	}
 }
 
+func (d *dataset) from() Source {
+	if d.source != nil {
+		return d.source
+	}
+	return d.l.Source
+}
+
 // fetchNodes gets blocks from the source and saves them.
 func (d *dataset) fetchNodes(want []cid.Cid) error {
-	got, err := d.l.Source.Nodes(d.ctx, d.id, want)
+	got, err := d.from().Nodes(d.ctx, d.id, want)
 	if err != nil {
 		return err
 	}

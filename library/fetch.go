@@ -95,7 +95,7 @@ func (f *fetching) ask() error {
 		return nil
 	}
 	f.got = make([]bool, len(f.want))
-	if err := f.d.l.Source.Pieces(f.d.ctx, f.d.id, f.want, f.take); err != nil {
+	if err := f.d.from().Pieces(f.d.ctx, f.d.id, f.want, f.take); err != nil {
 		return fmt.Errorf("fetch pieces: %w", err)
 	}
 	if i := slices.Index(f.got, false); i >= 0 {

@@ -22,6 +22,8 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.Handle(s, api.CallStat, n.stat)
 	api.Handle(s, api.CallLink, n.link)
 	api.Handle(s, api.CallDeny, n.denyCall)
+	api.Handle(s, api.CallExport, n.exportTo)
+	api.Handle(s, api.CallImport, n.importFrom)
 	api.Handle(s, api.CallVerify, n.verify)
 	api.Handle(s, api.CallProve, n.prove)
 	api.Handle(s, api.CallCommunityCreate, n.createCommunity)

@@ -72,6 +72,7 @@ var reasons = []reason{
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
+	{library.ErrExport, "export.bad", exitBad, "the export again: staddle export REF --to DIR goes on where it stopped"},
 	{library.ErrSealed, "sealed", exitDenied, "ask who published it for a link: staddle link"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
 	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
