@@ -106,6 +106,9 @@ func (e *exporting) claim() error {
 
 // piece writes a piece, unless it is there.
 func (e *exporting) piece(files *parts, number uint32, digest types.Hash) error {
+	if e.d.ctx.Err() != nil {
+		return context.Cause(e.d.ctx)
+	}
 	length := e.d.length(number)
 	f, off, err := files.at(number)
 	if err != nil {
@@ -304,6 +307,9 @@ func (i *importing) take(d *dataset) error {
 }
 
 func (i *importing) piece(d *dataset, room *room, files *parts, number uint32, digest types.Hash) error {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
+	}
 	length := d.length(number)
 	n, err := i.l.Pieces.Size(digest)
 	if err != nil {

@@ -106,18 +106,15 @@ func TestCarryResumes(t *testing.T) {
 	if ok(t, err); out.Moved != int64(p.Attachment.Size)-3*types.PieceSize {
 		t.Fatalf("%d bytes were written again", out.Moved)
 	}
-	big := filepath.Join(t.TempDir(), "big")
-	ok(t, os.WriteFile(big, noise(3, 80<<20), 0o600)) // several windows of pieces
-	film := a.mustPut(t, big)
 	far := t.TempDir()
-	stop(func(ctx context.Context, w Watch) error { _, err := a.ExportTo(ctx, film.Ref(), far, w); return err })
-	_, err = a.ExportTo(t.Context(), film.Ref(), far, Watch{})
+	stop(func(ctx context.Context, w Watch) error { _, err := a.ExportTo(ctx, p.Ref(), far, w); return err })
+	_, err = a.ExportTo(t.Context(), p.Ref(), far, Watch{})
 	ok(t, err)
 	b := open(t, t.TempDir(), nil)
 	stop(func(ctx context.Context, w Watch) error { _, err := b.ImportFrom(ctx, far, w); return err })
 	in, err := b.ImportFrom(t.Context(), far, Watch{})
-	if ok(t, err); in.Moved == 0 || in.Moved >= int64(film.Attachment.Size) {
-		t.Fatalf("%d bytes of %d were taken again", in.Moved, film.Attachment.Size)
+	if ok(t, err); in.Moved == 0 || in.Moved >= int64(p.Attachment.Size) {
+		t.Fatalf("%d bytes of %d were taken again", in.Moved, p.Attachment.Size)
 	}
 	b.sound(t)
 }

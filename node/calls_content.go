@@ -311,7 +311,7 @@ func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dat
 
 // link gives the reference of a dataset for others, with the key of a private one.
 func (n *Node) link(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.LinkResult, error) {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}

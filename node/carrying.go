@@ -9,7 +9,7 @@ import (
 
 // exportTo writes a dataset into a directory.
 func (n *Node) exportTo(ctx context.Context, q api.CarryRequest, out *api.Out) (*api.CarryResult, error) {
-	ref, err := library.ParseRef(q.Ref)
+	ref, err := n.ref(q.Ref)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/types"
@@ -40,6 +43,7 @@ Without --wait the command returns when the plan is in a block. A plan goes on
 when the command is stopped; the same put again goes on with the plan that runs.`,
 		Example: "  staddle put ~/films\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
+			a.askVisibility(&f)
 			o, err := f.options(c)
 			if err != nil {
 				return err
@@ -54,7 +58,7 @@ when the command is stopped; the same put again goes on with the plan that runs.
 		},
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the dataset (default: the folder's)")
-	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public")
+	c.Flags().StringVar(&f.visibility, "visibility", "", "who can read it: me, members or public (default: asked on a terminal, else public)")
 	c.Flags().StringArrayVar(&f.to, "to", nil, "account of a member who can read it, with --visibility members; may be repeated")
 	c.Flags().BoolVar(&f.newKey, "new-key", false, "seal under a new key, so that keys of earlier versions do not open this one")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
@@ -62,6 +66,24 @@ when the command is stopped; the same put again goes on with the plan that runs.
 	c.Flags().IntVar(&f.rangePieces, "range-pieces", 0, "most pieces of a range, 4 to 256")
 	_ = c.Flags().MarkHidden("range-pieces") // the flag is defined one line above
 	return c
+}
+
+// askVisibility asks who can read the dataset (P1.3: asked in a market), where there
+// is somebody to ask.
+func (a *app) askVisibility(f *putFlags) {
+	if f.visibility != "" {
+		return
+	}
+	f.visibility = types.VisibilityPublic.String()
+	in, ok := a.stdin.(*os.File)
+	if a.yes || !ok || !term.IsTerminal(int(in.Fd())) || a.env("STADDLE_NO_PROMPT") != "" {
+		return
+	}
+	fmt.Fprintf(a.stderr, "who can read it: me, members or public? [%s] ", f.visibility)
+	var answer string
+	if _, err := fmt.Fscanln(in, &answer); err == nil {
+		f.visibility = strings.ToLower(answer)
+	}
 }
 
 func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
