@@ -154,6 +154,7 @@ type GetResult struct {
 type RefRequest struct {
 	Ref       string `json:"ref"`
 	Recursive bool   `json:"recursive,omitempty"`
+	Mine      bool   `json:"mine,omitempty"` // of a listing without Ref: what this account has kept by hosts, held here or not
 }
 
 // LinkResult is a reference that others can open: of a private dataset a secret.

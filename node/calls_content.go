@@ -255,6 +255,9 @@ func (n *Node) export(ctx context.Context, ref library.Ref, name string, w libra
 
 func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.ListResult, error) {
 	res := new(api.ListResult)
+	if q.Mine {
+		return n.listMine(ctx)
+	}
 	if q.Ref == "" {
 		held, err := n.lib.Datasets()
 		for _, h := range held {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/types"
@@ -15,9 +16,10 @@ import (
 
 func (a *app) lsCommand() *cobra.Command {
 	var list listing
+	mine := false
 	c := &cobra.Command{
 		Use: "ls [REF[/path]]", Short: "list what is held, or what a dataset holds", Args: cobra.MaximumNArgs(1),
-		Example: "  staddle ls\n  staddle ls films -R\n  staddle ls films/summer --offline",
+		Example: "  staddle ls\n  staddle ls films -R\n  staddle ls films/summer --offline\n  staddle ls --mine",
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			text := ""
@@ -28,8 +30,11 @@ func (a *app) lsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if mine && (len(args) > 0 || a.offline) {
+				return usage(c, "--mine asks the community: leave out REF and --offline")
+			}
 			if !a.offline {
-				return a.listByDaemon(c.Context(), text, list.recursive)
+				return a.listByDaemon(c.Context(), api.RefRequest{Ref: text, Recursive: list.recursive, Mine: mine})
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				if len(args) == 0 {
@@ -40,6 +45,7 @@ func (a *app) lsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&list.recursive, "recursive", "R", false, "all that is below, with whole paths")
+	c.Flags().BoolVar(&mine, "mine", false, "what hosts keep for you, held here or not: after a restore from your words")
 	return c
 }
 

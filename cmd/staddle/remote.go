@@ -181,9 +181,9 @@ func (a *app) bytes(ctx context.Context, name string, req any, w io.Writer) erro
 	return err
 }
 
-func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) error {
+func (a *app) listByDaemon(ctx context.Context, q api.RefRequest) error {
 	var r api.ListResult
-	if err := a.call(ctx, api.CallList, api.RefRequest{Ref: ref, Recursive: recursive}, &r); err != nil {
+	if err := a.call(ctx, api.CallList, q, &r); err != nil {
 		return err
 	}
 	if a.json {
@@ -193,17 +193,28 @@ func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) erro
 		}{summary, r})
 	}
 	for _, d := range r.Datasets {
-		state := "whole"
-		if !d.Whole {
-			state = "part"
+		state := "part"
+		switch {
+		case d.Whole:
+			state = "whole"
+		case d.Added == 0:
+			state = "away"
 		}
 		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state,
-			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), datasetName(d.Name, d.For))
+			whenText(d.Added), datasetName(d.Name, d.For))
 	}
 	for _, e := range r.Entries {
 		fmt.Fprintln(a.stdout, entryLine(&e))
 	}
 	return nil
+}
+
+// whenText is a time of Unix milliseconds; 0 is none.
+func whenText(ms int64) string {
+	if ms == 0 {
+		return strings.Repeat(" ", len("2006-01-02 15:04"))
+	}
+	return time.UnixMilli(ms).Format("2006-01-02 15:04")
 }
 
 func entryLine(e *api.Entry) string {

@@ -51,6 +51,10 @@ func TestPrivate(t *testing.T) {
 	again := newPeer(t, "again", sameWords(t, words))
 	again.up()
 	call[api.Community](again, api.CallCommunityJoin, api.JoinRequest{Invite: inv})
+	await(t, "the new machine knows what is kept for its words", func() bool {
+		r := again.cli("ls", "--mine")
+		return r.code == 0 && strings.Contains(r.stdout, filepath.Base(films)+"  (me)") && strings.Contains(r.stdout, mine)
+	})
 	to := filepath.Join(dir, "restored")
 	await(t, "the same words read it from the host", func() bool { return again.cli("get", mine, "-o", to).code == 0 })
 	sameTree(t, films, to)
