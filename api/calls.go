@@ -28,7 +28,12 @@ const (
 	CallSend            = "coin/send"
 	CallEpochShow       = "epoch/show"
 	CallEpochVerify     = "epoch/verify"
-	CallLog             = "log" // bytes
+	CallLog             = "log"        // bytes
+	CallCARExport       = "car/export" // bytes
+	CallCARImport       = "car/import"
+	CallCARList         = "car/ls"
+	CallCARRemove       = "car/rm"
+	CallIPFSFetch       = "ipfs/fetch"
 	CallNameSet         = "name/set"
 	CallNameList        = "name/ls"
 	CallNameShow        = "name/show"
@@ -46,6 +51,7 @@ type Status struct {
 	Addrs     []string   `json:"addrs"`
 	Gateway   string     `json:"gateway,omitempty"`
 	DHT       string     `json:"dht,omitempty"`
+	IPFS      *IPFS      `json:"ipfs,omitempty"`
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
 	Stored    Stored     `json:"stored"`
@@ -426,4 +432,47 @@ type Name struct {
 // Names is a list of them; versions come newest first.
 type Names struct {
 	Names []Name `json:"names"`
+}
+
+// IPFS is where the IPFS world reaches this node.
+type IPFS struct {
+	Addrs   []string `json:"addrs,omitempty"`   // bitswap and graphsync
+	Gateway string   `json:"gateway,omitempty"` // HTTP
+}
+
+// CARExport asks for a CAR of a dataset, or of a CID that was imported.
+type CARExport struct {
+	Ref     string `json:"ref"`
+	Root    string `json:"root,omitempty"`    // unixfs (default), index, both
+	Version uint64 `json:"version,omitempty"` // 1 (default) or 2
+}
+
+// CARImport names a CAR on the node's machine.
+type CARImport struct {
+	Path string `json:"path"`
+}
+
+// Imported is blocks that came from elsewhere.
+type Imported struct {
+	Name   string   `json:"name"` // where from; hostile text
+	Roots  []string `json:"roots"`
+	Blocks uint64   `json:"blocks"`
+	Bytes  uint64   `json:"bytes"`
+	Added  int64    `json:"added"`
+}
+
+// Imports is a list of them.
+type Imports struct {
+	Imports []Imported `json:"imports"`
+}
+
+// IPFSFetch asks for all below a CID from peers of the IPFS world; by graphsync
+// perhaps only pieces [First, End) of Total, counted from 0.
+type IPFSFetch struct {
+	CID       string   `json:"cid"`
+	From      []string `json:"from"`
+	GraphSync bool     `json:"graphsync,omitempty"`
+	First     int64    `json:"first,omitempty"`
+	End       int64    `json:"end,omitempty"`
+	Total     int64    `json:"total,omitempty"`
 }

@@ -65,19 +65,24 @@ func (u *UnixFS) close(level int) error {
 
 // Root closes what is open and gives the root; undefined when nothing was added.
 func (u *UnixFS) Root() (cid.Cid, error) {
+	link, err := u.root()
+	return link.cid, err
+}
+
+func (u *UnixFS) root() (unixfsLink, error) {
 	for level := 0; level < len(u.levels); level++ {
 		open := u.levels[level]
 		if level == len(u.levels)-1 && len(open) == 1 {
-			return open[0].cid, nil
+			return open[0], nil
 		}
 		if len(open) == 0 {
 			continue
 		}
 		if err := u.close(level); err != nil {
-			return cid.Undef, err
+			return unixfsLink{}, err
 		}
 	}
-	return cid.Undef, nil
+	return unixfsLink{}, nil
 }
 
 // makeUnixFS writes one inner node: dag-pb with the links first, then the UnixFS
@@ -86,17 +91,22 @@ func makeUnixFS(links []unixfsLink) (unixfsLink, types.Node) {
 	var block, sizes []byte
 	var file, tree uint64
 	for _, l := range links {
-		link := appendField(nil, 0x0a, l.cid.Bytes())
-		link = appendField(link, 0x12, nil)
-		link = binary.AppendUvarint(append(link, 0x18), l.tree)
-		block = appendField(block, 0x12, link)
+		block = appendPBLink(block, "", l)
 		sizes = binary.AppendUvarint(append(sizes, 0x20), l.file)
 		file, tree = file+l.file, tree+l.tree
 	}
-	data := binary.AppendUvarint([]byte{0x08, 2, 0x18}, file)
+	data := binary.AppendUvarint([]byte{0x08, unixfsFile, 0x18}, file)
 	block = appendField(block, 0x0a, append(data, sizes...))
 	node := types.Node{CID: pbCID(block), Bytes: block}
 	return unixfsLink{node.CID, file, tree + uint64(len(block))}, node
+}
+
+// appendPBLink appends a link of a dag-pb block: CID, name, bytes of the blocks
+// below.
+func appendPBLink(dst []byte, name string, l unixfsLink) []byte {
+	link := appendField(nil, 0x0a, l.cid.Bytes())
+	link = appendField(link, 0x12, []byte(name))
+	return appendField(dst, 0x12, binary.AppendUvarint(append(link, 0x18), l.tree))
 }
 
 // appendField appends a length-delimited protobuf field.

@@ -266,6 +266,9 @@ func (i *importing) run(ctx context.Context, w Watch) (err error) {
 	if errors.Is(err, ErrNotHeld) {
 		d.held, err = Held{Attachment: *a, Name: a.Name, Added: i.l.Now()}, nil
 	}
+	if err == nil && d.private() {
+		i.l.hidden.roots(a)
+	}
 	if err == nil {
 		err = d.openIndex()
 	}

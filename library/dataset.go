@@ -58,6 +58,9 @@ func (l *Library) describe(ctx context.Context, ref Ref, w Watch) (*dataset, err
 	if err != nil {
 		return nil, err
 	}
+	if d.private() {
+		l.hidden.roots(&d.held.Attachment)
+	}
 	return d, nil
 }
 
@@ -97,6 +100,9 @@ func (d *dataset) from() Source {
 	return d.l.Source
 }
 
+// private reports whether not everybody may have it.
+func (d *dataset) private() bool { return d.held.Attachment.Visibility != types.VisibilityPublic }
+
 // fetchNodes gets blocks from the source and saves them.
 func (d *dataset) fetchNodes(want []cid.Cid) error {
 	got, err := d.from().Nodes(d.ctx, d.id, want)
@@ -117,6 +123,9 @@ func (d *dataset) fetchNodes(want []cid.Cid) error {
 			return &BadError{"block " + c.String(), errors.New("the source gave other bytes")}
 		}
 		nodes[i] = n
+		if d.private() {
+			d.l.hidden.add(types.Digest(c))
+		}
 	}
 	return d.l.State.Save(nodes, nil)
 }
@@ -147,6 +156,9 @@ func (d *dataset) digests(first, count uint32) ([]types.Hash, error) {
 		if out[i], err = d.index.Piece(first + uint32(i)); err != nil {
 			return nil, err
 		}
+	}
+	if d.private() {
+		d.l.hidden.add(out...)
 	}
 	return out, nil
 }

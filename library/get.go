@@ -105,6 +105,9 @@ func (d *dataset) complete() error {
 	}
 	var nodes []types.Node
 	err := d.checkRoots(d.rangeNode, func(n types.Node) error {
+		if d.private() {
+			d.l.hidden.add(types.Digest(n.CID))
+		}
 		if nodes = append(nodes, n); len(nodes) < window {
 			return nil
 		}

@@ -98,6 +98,8 @@ type Library struct {
 
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
+
+	hidden hidden // from strangers
 }
 
 // New opens the library of a store and finishes releases that a crash interrupted.

@@ -117,6 +117,9 @@ func (p *putting) Piece(_ uint32, digest types.Hash, data []byte) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
+	if p.seal != nil {
+		p.l.hidden.add(digest)
+	}
 	got, err := p.room.put(data)
 	if err == nil && got != digest {
 		err = fmt.Errorf("store names it %s, want %s", got.Short(), digest.Short())
@@ -130,6 +133,9 @@ const nodesAtOnce = 4 << 20
 // Node keeps a block. A block that is saved early names pieces that are not yet
 // durable, which harms nobody: no row names the block.
 func (p *putting) Node(n types.Node) error {
+	if p.seal != nil {
+		p.l.hidden.add(types.Digest(n.CID))
+	}
 	p.nodes, p.size = append(p.nodes, n), p.size+len(n.Bytes)
 	if p.size < nodesAtOnce {
 		return nil

@@ -38,6 +38,11 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.Handle(s, api.CallEpochShow, n.showEpoch)
 	api.Handle(s, api.CallEpochVerify, n.verifyEpoch)
 	api.HandleBytes(s, api.CallLog, n.writeLog)
+	api.HandleBytes(s, api.CallCARExport, n.exportCAR)
+	api.Handle(s, api.CallCARImport, n.importCAR)
+	api.Handle(s, api.CallCARList, n.listImports)
+	api.Handle(s, api.CallCARRemove, n.removeImport)
+	api.Handle(s, api.CallIPFSFetch, n.fetchIPFS)
 	api.Handle(s, api.CallNameSet, n.setName)
 	api.Handle(s, api.CallNameList, n.listNames)
 	api.Handle(s, api.CallNameShow, n.showName)
@@ -60,6 +65,7 @@ func (n *Node) status(version string) (*api.Status, error) {
 	if n.dht != nil {
 		st.DHT = n.dht.Addr().String()
 	}
+	st.IPFS = n.face.describe()
 	for _, p := range n.host.Peers() {
 		st.Peers = append(st.Peers, api.Peer{Account: p.Account.String(), Addrs: p.Addrs, Sent: p.Stats.Sent, Received: p.Stats.Received})
 	}

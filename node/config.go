@@ -15,18 +15,20 @@ import (
 
 // Config is all that a node is told. The zero value with a Home works.
 type Config struct {
-	Home     string                           // directory of everything this node owns
-	Listen   []string                         // multiaddrs; empty: every address, a port of the system's choice
-	Gateway  string                           // host:port of the peer-facing HTTPS; empty: loopback, any port
-	DHT      string                           // host:port of the DHT's UDP socket; empty: none
-	Seeds    []string                         // host:port of DHT nodes to begin with
-	Quota    int64                            // bytes of the store; 0: as much as the disk has
-	MDNS     bool                             // look for peers on the local network
-	PortMap  bool                             // ask the router for a port
-	Mine     bool                             // extend the chain when it is this account's turn
-	Upload   int64                            // bytes a day that this node is willing to send; 0: 1 TiB
-	MaxPrice string                           // coins a GB for downloads, at most; empty: four times the epoch's price
-	Report   func(format string, args ...any) // one line an event; nil: silent
+	Home        string                           // directory of everything this node owns
+	Listen      []string                         // multiaddrs; empty: every address, a port of the system's choice
+	Gateway     string                           // host:port of the peer-facing HTTPS; empty: loopback, any port
+	DHT         string                           // host:port of the DHT's UDP socket; empty: none
+	Seeds       []string                         // host:port of DHT nodes to begin with
+	IPFS        []string                         // multiaddrs for bitswap and graphsync; empty: none
+	IPFSGateway string                           // host:port of an HTTP gateway for the IPFS world; empty: none
+	Quota       int64                            // bytes of the store; 0: as much as the disk has
+	MDNS        bool                             // look for peers on the local network
+	PortMap     bool                             // ask the router for a port
+	Mine        bool                             // extend the chain when it is this account's turn
+	Upload      int64                            // bytes a day that this node is willing to send; 0: 1 TiB
+	MaxPrice    string                           // coins a GB for downloads, at most; empty: four times the epoch's price
+	Report      func(format string, args ...any) // one line an event; nil: silent
 }
 
 // repeatAfter is how long the same line is not reported again.

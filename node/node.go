@@ -27,6 +27,7 @@ type Node struct {
 	dht   *dht.Node     // nil without one
 	nudge chan struct{} // the duties changed
 	lines reporter
+	face  face
 
 	mu    sync.Mutex
 	town  *town         // nil until there is a community
@@ -60,7 +61,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := n.openLibrary(); err != nil {
 		return nil, errors.Join(err, n.host.Close(), n.store.Close())
 	}
-	for _, open := range []func() error{n.openDHT, n.resume} {
+	for _, open := range []func() error{n.openDHT, n.openFace, n.resume} {
 		if err := open(); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -112,6 +113,11 @@ func (n *Node) Run(ctx context.Context) error {
 	work.Go(func() { n.dialLoop(ctx) })
 	work.Go(func() { n.meetLoop(ctx) })
 	work.Go(func() {
+		if err := n.face.serve(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	work.Go(func() {
 		select {
 		case <-ctx.Done():
 		case <-n.ready:
@@ -135,7 +141,7 @@ func (n *Node) Close() error {
 	if n.dht != nil {
 		err = n.dht.Close()
 	}
-	return errors.Join(err, n.host.Close(), n.store.Close())
+	return errors.Join(err, n.face.close(), n.host.Close(), n.store.Close())
 }
 
 func (n *Node) report(format string, args ...any) { n.lines.report(format, args...) }

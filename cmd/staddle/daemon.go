@@ -47,6 +47,8 @@ one; a port of the system's choice changes with every start.`,
 	l.StringVar(&f.cfg.Gateway, "gateway", "127.0.0.1:0", "host:port of the HTTPS that validators ask for logs")
 	l.StringVar(&f.cfg.DHT, "dht", "", "address:port of the DHT's UDP socket (default: no DHT)")
 	l.StringSliceVar(&f.cfg.Seeds, "dht-seed", nil, "address:port of a DHT node to begin with; may be repeated")
+	l.StringSliceVar(&f.cfg.IPFS, "ipfs", nil, "multiaddrs for bitswap and graphsync; serves public datasets to the IPFS world (default: none)")
+	l.StringVar(&f.cfg.IPFSGateway, "ipfs-gateway", "", "host:port of an HTTP gateway that serves public datasets to the IPFS world (default: none)")
 	l.Int64Var(&f.cfg.Quota, "quota", 0, "most bytes of pieces and replicas to hold; 0 sets no limit")
 	l.Int64Var(&f.cfg.Upload, "upload", 0, "bytes a day that this node is willing to send; an eighth may be free (default 1 TiB)")
 	l.BoolVar(&f.cfg.MDNS, "mdns", false, "look for peers on the local network")

@@ -12,6 +12,7 @@ import (
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/deny"
+	"github.com/staddle/staddle/ipfs"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/sponsor"
@@ -75,6 +76,8 @@ var reasons = []reason{
 	{library.ErrExport, "export.bad", exitBad, "the export again: staddle export REF --to DIR goes on where it stopped"},
 	{library.ErrSealed, "sealed", exitDenied, "ask who published it for a link: staddle link"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
+	{node.ErrNoFace, "ipfs.off", exitUsage, "staddle up --ipfs /ip4/0.0.0.0/tcp/4001"},
+	{ipfs.ErrCAR, "car.bad", exitBad, "get the file again"},
 	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},
 	{deny.ErrRule, "rule.bad", exitUsage, "staddle deny --help"},

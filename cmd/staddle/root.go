@@ -52,7 +52,7 @@ func (a *app) commands() []*cobra.Command {
 		a.putCommand(), a.getCommand(), a.lsCommand(), a.catCommand(), a.verifyCommand(), a.linkCommand(), a.rmCommand(), a.denyCommand(),
 		a.exportCommand(), a.importCommand(),
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.proveCommand(), a.communityCommand(), a.hostCommand(), a.validatorCommand(),
-		a.nameCommand(), a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
+		a.nameCommand(), a.carCommand(), a.ipfsCommand(), a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
 	}
 	return append(list, mrAliases()...)
 }

@@ -39,6 +39,14 @@ func (a *app) printStatus(st *api.Status) {
 	for i, addr := range st.Addrs {
 		out(map[bool]string{true: "listens"}[i == 0], "%s", addr)
 	}
+	if st.IPFS != nil {
+		for _, addr := range st.IPFS.Addrs {
+			out("ipfs", "%s", addr)
+		}
+		if st.IPFS.Gateway != "" {
+			out("ipfs gateway", "%s", st.IPFS.Gateway)
+		}
+	}
 	out("peers", "%d", len(st.Peers))
 	out("stored", "%s in %s%s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), ofQuota(st.Stored.Quota))
 	c := st.Community
