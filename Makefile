@@ -32,7 +32,7 @@ SUMMARY  ?=
 GOFILES = find . -name '*.go' ! -path './$(TOOLS)/*' ! -path '*/testdata/*' ! -path './bench/*' ! -path './tools/*'
 
 .DEFAULT_GOAL := build
-.PHONY: build check vet fmt lint arch tidy dead test engine e2e chaos race fuzz bench demo cover clean
+.PHONY: build check vet fmt lint arch tidy dead test engine e2e browser chaos race fuzz bench demo cover clean
 
 build:
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/staddle
@@ -73,6 +73,10 @@ engine: e2e chaos
 
 e2e:
 	@$(GO) run ./internal/testcount -summary '$(SUMMARY)' -- -tags engine -count=1 -timeout 20m $(ARGS) ./internal/e2e
+
+## browser: films of another node in a headless Chromium; skips without it or ffmpeg
+browser:
+	@$(GO) run ./internal/testcount -summary '$(SUMMARY)' -- -tags browser -count=1 -timeout 10m $(ARGS) -run TestBrowser ./internal/e2e
 
 ## chaos: the demo while nodes of each role are killed; SEED=0 draws another one
 chaos: build

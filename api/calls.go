@@ -15,6 +15,7 @@ const (
 	CallDeny            = "deny"
 	CallExport          = "export"
 	CallImport          = "import"
+	CallPlay            = "play"
 	CallVerify          = "verify"
 	CallProve           = "prove"
 	CallCommunityCreate = "community/create"
@@ -52,6 +53,7 @@ type Status struct {
 	Gateway   string     `json:"gateway,omitempty"`
 	DHT       string     `json:"dht,omitempty"`
 	IPFS      *IPFS      `json:"ipfs,omitempty"`
+	Play      string     `json:"play,omitempty"` // host:port for players of this machine
 	Peers     []Peer     `json:"peers"`
 	Community *Community `json:"community,omitempty"`
 	Stored    Stored     `json:"stored"`
@@ -72,6 +74,7 @@ type Stored struct {
 	Used     int64 `json:"used"`
 	Reserved int64 `json:"reserved"`
 	Quota    int64 `json:"quota"`
+	AtRisk   int   `json:"atRisk,omitempty"` // files of datasets in place that have changed
 }
 
 // Community is what a node knows of its community.
@@ -112,6 +115,9 @@ type PutRequest struct {
 	Lock       string   `json:"lock,omitempty"`
 	PriceRoom  uint32   `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
 	Wait       bool     `json:"wait"`                // until every copy is kept
+	InPlace    bool     `json:"inPlace,omitempty"`   // pieces that are bytes of files are not copied
+	Guard      bool     `json:"guard,omitempty"`     // an error when more than 30 % of the files have vanished
+	Keep       string   `json:"keep,omitempty"`      // versions that stay held, such as daily:7,weekly:5
 }
 
 // PutResult is a published dataset.
@@ -131,6 +137,21 @@ type PutResult struct {
 	Locked   string   `json:"locked,omitempty"`
 	Likely   string   `json:"likely,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	Repeated bool     `json:"repeated"`          // held already, under this name
+	Stored   int64    `json:"stored"`            // bytes of pieces that were not held before
+	InPlace  int64    `json:"inPlace,omitempty"` // bytes of pieces kept as parts of files
+	Since    *Since   `json:"since,omitempty"`   // what it shares with the version before
+	Removed  []string `json:"removed,omitempty"` // versions let go
+}
+
+// Since says what a dataset shares with the version before it.
+type Since struct {
+	Ref          string `json:"ref"` // that version
+	Added        int64  `json:"added"`
+	Pieces       uint32 `json:"pieces"` // of the new dataset
+	Shared       uint32 `json:"shared"` // of them, held by that version, too
+	Ranges       uint32 `json:"ranges"`
+	SharedRanges uint32 `json:"sharedRanges"`
 }
 
 // GetRequest fetches a dataset into a folder.
@@ -141,6 +162,9 @@ type GetRequest struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Replace bool     `json:"replace,omitempty"`
+	// MaxPrice is the most coins that the whole may cost; empty: no bound but the
+	// highest price of a piece.
+	MaxPrice string `json:"maxPrice,omitempty"`
 }
 
 // GetResult is what a get did.
@@ -160,7 +184,8 @@ type GetResult struct {
 type RefRequest struct {
 	Ref       string `json:"ref"`
 	Recursive bool   `json:"recursive,omitempty"`
-	Mine      bool   `json:"mine,omitempty"` // of a listing without Ref: what this account has kept by hosts, held here or not
+	MaxPrice  string `json:"maxPrice,omitempty"` // of an archive: that of GetRequest
+	Mine      bool   `json:"mine,omitempty"`     // of a listing without Ref: what this account has kept by hosts, held here or not
 }
 
 // LinkResult is a reference that others can open: of a private dataset a secret.
@@ -170,8 +195,9 @@ type LinkResult struct {
 
 // CarryRequest takes a dataset into a directory, or out of one.
 type CarryRequest struct {
-	Ref string `json:"ref,omitempty"` // of an export
-	Dir string `json:"dir"`
+	Ref     string `json:"ref,omitempty"` // of an export
+	Dir     string `json:"dir"`
+	InPlace bool   `json:"inPlace,omitempty"` // of an import: pieces stay in Dir
 }
 
 // CarryResult is a dataset that was exported or imported.
@@ -181,6 +207,8 @@ type CarryResult struct {
 	Size   uint64 `json:"size"`
 	Pieces uint32 `json:"pieces"`
 	Moved  int64  `json:"moved"` // bytes of pieces that were written; the rest was there
+
+	InPlace int64 `json:"inPlace,omitempty"` // bytes of pieces that stay in the directory
 }
 
 // What a DenyRequest asks for.
@@ -235,6 +263,9 @@ type Dataset struct {
 	For   string `json:"for,omitempty"` // who can read it: me, members, public
 	Whole bool   `json:"whole"`
 	Added int64  `json:"added"`
+
+	InPlace bool `json:"inPlace,omitempty"` // pieces are kept as parts of files
+	AtRisk  int  `json:"atRisk,omitempty"`  // files of it that have changed
 }
 
 // CatRequest asks for bytes of one file.
@@ -242,6 +273,14 @@ type CatRequest struct {
 	Ref    string `json:"ref"`
 	Offset int64  `json:"offset,omitempty"`
 	Length int64  `json:"length"` // -1: to the end
+	// MaxPrice is that of GetRequest.
+	MaxPrice string `json:"maxPrice,omitempty"`
+}
+
+// PlayResult is where a player of this machine finds a file or directory.
+type PlayResult struct {
+	Ref string `json:"ref"`
+	URL string `json:"url"`
 }
 
 // VerifyResult is what a check of a dataset found.

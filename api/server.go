@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -18,6 +19,7 @@ const maxRequestBytes = 4 << 20
 
 // Out is where a running call reports.
 type Out struct {
+	mu  sync.Mutex // one line at a time
 	w   http.ResponseWriter
 	enc *json.Encoder
 }
@@ -32,6 +34,8 @@ type line struct {
 }
 
 func (o *Out) send(l line) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	_ = o.enc.Encode(l) // a caller that is gone is noticed by its context
 	if f, ok := o.w.(http.Flusher); ok {
 		f.Flush()

@@ -80,7 +80,10 @@ func (a *Assembler) Add(m Member, p Packed) error {
 		return err
 	}
 	at := a.offset
-	if err := a.write(p.Bytes); err != nil {
+	if m.Stored && !p.Changed {
+		a.runs(m)
+	}
+	if err := a.writeKnown(p.Bytes, p.pieces); err != nil {
 		return err
 	}
 	var err error
@@ -93,9 +96,25 @@ func (a *Assembler) Add(m Member, p Packed) error {
 	return err
 }
 
-func (a *Assembler) write(p []byte) error {
+// runs tells where the blocks of a stored member will stand (G3).
+func (a *Assembler) runs(m Member) {
+	if a.opts.Runs == nil {
+		return
+	}
+	at := a.offset + gzipHead
+	for off := int64(0); off < m.Size; off += storedBlock {
+		at += blockHead
+		a.opts.Runs(Run{File: m.Entry, At: at, Offset: m.Offset + off, Size: min(storedBlock, m.Size-off)})
+		at += storedBlock
+	}
+}
+
+func (a *Assembler) write(p []byte) error { return a.writeKnown(p, nil) }
+
+// writeKnown writes bytes of which the digests of the whole pieces may be known.
+func (a *Assembler) writeKnown(p []byte, known []types.Hash) error {
 	a.offset += int64(len(p))
-	return a.cut.write(p)
+	return a.cut.write(p, known)
 }
 
 // align writes the padding that must come before m (G4, G5).
@@ -175,8 +194,7 @@ func (a *Assembler) progress(m Member) {
 }
 
 // piece receives each cut piece.
-func (a *Assembler) piece(number uint32, data []byte) error {
-	digest := PieceDigest(data)
+func (a *Assembler) piece(number uint32, digest types.Hash, data []byte) error {
 	a.digests.add(digest)
 	a.ranger.Add(digest)
 	if err := a.unixfs.Add(digest, len(data)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 
 	"github.com/klauspost/compress/flate"
@@ -56,24 +57,35 @@ const (
 	lastBlock  = 1
 )
 
-// appendBlock appends one stored block of at most 65,535 bytes (RFC 1951, 3.2.4).
-func appendBlock(dst, data []byte, flag byte) []byte {
-	n := uint16(len(data))
-	dst = append(dst, flag, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
-	return append(dst, data...)
+// appendBlockHead begins a stored block of n bytes, at most 65,535 (RFC 1951,
+// 3.2.4).
+func appendBlockHead(dst []byte, n int, flag byte) []byte {
+	return append(dst, flag, byte(n), byte(n>>8), ^byte(n), ^byte(n>>8))
 }
 
 // AppendStored appends data as one stored gzip member (G3). With StoredChunk
 // bytes of data the member is StoredMember bytes long; more are refused by
 // nobody, but never written by the Planner.
 func AppendStored(dst, data []byte) []byte {
-	crc, size := crc32.ChecksumIEEE(data), int64(len(data))
-	dst = appendGzipHead(dst, 0)
-	for len(data) > storedBlock {
-		dst = appendBlock(dst, data[:storedBlock], moreBlocks)
-		data = data[storedBlock:]
+	return appendStored(dst, int64(len(data)), func(p []byte, off int64) { copy(p, data[off:]) })
+}
+
+// appendStored appends a stored member of size bytes (G3). fill puts the bytes
+// from off where they stay, block by block in order, so that they are moved once.
+func appendStored(dst []byte, size int64, fill func(p []byte, off int64)) []byte {
+	dst = appendGzipHead(slices.Grow(dst, int(storedLength(size))), 0)
+	crc := uint32(0)
+	for off := int64(0); off == 0 || off < size; off += storedBlock {
+		n, flag := min(size-off, storedBlock), byte(moreBlocks)
+		if off+n == size {
+			flag = lastBlock
+		}
+		dst = appendBlockHead(dst, int(n), flag)
+		block := dst[len(dst) : len(dst)+int(n)]
+		fill(block, off)
+		crc = crc32.Update(crc, crc32.IEEETable, block)
+		dst = dst[:len(dst)+int(n)]
 	}
-	dst = appendBlock(dst, data, lastBlock)
 	return appendGzipTail(dst, crc, size)
 }
 
@@ -128,7 +140,7 @@ func appendEmpty(dst []byte, id string, field []byte) []byte {
 	dst = append(dst, id...)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(field)))
 	dst = append(dst, field...)
-	dst = appendBlock(dst, nil, lastBlock)
+	dst = appendBlockHead(dst, 0, lastBlock)
 	return appendGzipTail(dst, 0, 0)
 }
 

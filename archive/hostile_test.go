@@ -321,7 +321,7 @@ func rewrite(t testing.TB, toc string, payload int64) []byte {
 		t.Fatal(err)
 	}
 	head := ustar{name: TOCName, mode: 0o444, size: w.size, typeflag: '0', uname: Packer}.append(nil)
-	tgz = append(tgz, appendBlock(appendGzipHead(nil, 0), head, moreBlocks)...)
+	tgz = append(appendBlockHead(appendGzipHead(tgz, 0), len(head), moreBlocks), head...)
 	for _, p := range w.out.parts {
 		tgz = append(tgz, p...)
 	}

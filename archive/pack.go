@@ -23,6 +23,15 @@ type Options struct {
 	Strict      bool           // the first Warning is an error
 	Warn        func(Warning)  // told of each thing that is left out; may be nil
 	Progress    func(Progress) // called after each member; may be nil
+	Runs        func(Run)      // told, in order and before their first piece, where bytes of files stand as they are; may be nil
+}
+
+// Run is bytes of a file that stand in the TGZ as they are (G3).
+type Run struct {
+	File   *Entry
+	At     int64 // in the TGZ
+	Offset int64 // in the file
+	Size   int64 // bytes, at least 1
 }
 
 // Progress says how far packing is.

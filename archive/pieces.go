@@ -11,21 +11,28 @@ import (
 type cutter struct {
 	buf    []byte
 	number uint32
-	emit   func(number uint32, piece []byte) error
+	emit   func(number uint32, digest types.Hash, piece []byte) error
 }
 
-func newCutter(emit func(number uint32, piece []byte) error) *cutter {
+func newCutter(emit func(number uint32, digest types.Hash, piece []byte) error) *cutter {
 	return &cutter{buf: make([]byte, 0, types.PieceSize), emit: emit}
 }
 
-// write takes the next bytes; whole pieces leave without being copied.
-func (c *cutter) write(p []byte) error {
+// write takes the next bytes; whole pieces leave without being copied. known are
+// the digests of the pieces in p when p begins one; it may be short or nil.
+func (c *cutter) write(p []byte, known []types.Hash) error {
+	if len(c.buf) > 0 {
+		known = nil
+	}
 	for len(p) > 0 {
 		if len(c.buf) == 0 && len(p) >= types.PieceSize {
-			if err := c.piece(p[:types.PieceSize]); err != nil {
+			if len(known) == 0 {
+				known = []types.Hash{PieceDigest(p[:types.PieceSize])}
+			}
+			if err := c.piece(known[0], p[:types.PieceSize]); err != nil {
 				return err
 			}
-			p = p[types.PieceSize:]
+			p, known = p[types.PieceSize:], known[1:]
 			continue
 		}
 		n := min(len(p), types.PieceSize-len(c.buf))
@@ -45,16 +52,16 @@ func (c *cutter) flush() error {
 	if len(c.buf) == 0 {
 		return nil
 	}
-	err := c.piece(c.buf)
+	err := c.piece(PieceDigest(c.buf), c.buf)
 	c.buf = c.buf[:0]
 	return err
 }
 
-func (c *cutter) piece(p []byte) error {
+func (c *cutter) piece(digest types.Hash, p []byte) error {
 	if c.number++; c.number == 0 {
 		return fmt.Errorf("more than %d pieces", ^uint32(0))
 	}
-	return c.emit(c.number, p)
+	return c.emit(c.number, digest, p)
 }
 
 // PieceDigest is the address of a piece: its SHA-256 (G6).

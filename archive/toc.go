@@ -177,7 +177,8 @@ func (t *tocWriter) finish(emit func([]byte) error) (digest types.Hash, err erro
 	}
 	t.sum.Sum(digest[:0])
 	header := ustar{name: TOCName, mode: 0o444, size: t.size, typeflag: '0', uname: Packer}.append(nil)
-	if err := emit(appendBlock(appendGzipHead(nil, 0), header, moreBlocks)); err != nil {
+	first := appendBlockHead(appendGzipHead(nil, 0), len(header), moreBlocks)
+	if err := emit(append(first, header...)); err != nil {
 		return digest, err
 	}
 	for _, part := range t.out.parts {

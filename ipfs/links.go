@@ -6,7 +6,6 @@ import (
 
 	"github.com/ipfs/go-cid"
 	dagpb "github.com/ipld/go-codec-dagpb"
-	"github.com/ipld/go-ipld-prime/codec/dagcbor"
 	"github.com/ipld/go-ipld-prime/codec/dagjson"
 	"github.com/ipld/go-ipld-prime/datamodel"
 	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
@@ -15,39 +14,34 @@ import (
 	"github.com/multiformats/go-multicodec"
 )
 
-// decodeBudget bounds what the decoders of IPLD may allocate for one block, in
-// their units: about the bytes and entries in it. maxNesting is the depth of
-// maps and lists inside one block.
-const (
-	decodeBudget = 4 * MaxBlock
-	maxNesting   = 256
-)
+// maxNesting is the depth of maps and lists inside one block.
+const maxNesting = 256
 
 // Links lists what a block links to, in the order of the block and with
 // repetitions. Blocks of codecs that cannot link (raw, cbor, json) have none;
 // those of a codec that we do not know are an error.
 func Links(c cid.Cid, block []byte) ([]cid.Cid, error) {
-	var assemble func(datamodel.NodeAssembler) error
 	switch multicodec.Code(c.Prefix().Codec) {
 	case multicodec.Raw, multicodec.Cbor, multicodec.Json:
 		return nil, nil
 	case multicodec.DagPb:
 		return pbLinks(c, block)
 	case multicodec.DagCbor:
-		assemble = func(na datamodel.NodeAssembler) error {
-			return dagcbor.DecodeOptions{AllowLinks: true, RelaxedDecode: true, AllocationBudget: decodeBudget, MaxDepth: maxNesting}.
-				Decode(na, bytes.NewReader(block))
+		links, err := cborLinks(block)
+		if err != nil {
+			return nil, fmt.Errorf("decode block %s: %w", c, err)
 		}
+		return links, nil
 	case multicodec.DagJson:
-		assemble = func(na datamodel.NodeAssembler) error {
-			return dagjson.DecodeOptions{ParseLinks: true, ParseBytes: true, MaxDepth: maxNesting}.
-				Decode(na, bytes.NewReader(block))
-		}
-	default:
-		return nil, fmt.Errorf("block %s: codec %#x is not known", c, c.Prefix().Codec)
+		return jsonLinks(c, block)
 	}
+	return nil, fmt.Errorf("block %s: codec %#x is not known", c, c.Prefix().Codec)
+}
+
+func jsonLinks(c cid.Cid, block []byte) ([]cid.Cid, error) {
 	b := basicnode.Prototype.Any.NewBuilder()
-	if err := assemble(b); err != nil {
+	err := dagjson.DecodeOptions{ParseLinks: true, ParseBytes: true, MaxDepth: maxNesting}.Decode(b, bytes.NewReader(block))
+	if err != nil {
 		return nil, fmt.Errorf("decode block %s: %w", c, err)
 	}
 	links, err := traversal.SelectLinks(b.Build())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/ipfs/go-cid"
 
@@ -211,28 +212,43 @@ func (e *exporting) write(name string, data []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// ImportOptions say how to take a dataset in.
+type ImportOptions struct {
+	InPlace bool // pieces stay in the directory, which must stay, too
+}
+
 // ImportFrom takes a dataset from a directory that ExportTo wrote. Every piece and
 // block is checked before it counts. Given again after it was stopped it takes
 // only what is missing. The error wraps ErrExport when the directory holds no whole
 // export, ErrBad when something in it is damaged.
-func (l *Library) ImportFrom(ctx context.Context, dir string, w Watch) (Carried, error) {
+func (l *Library) ImportFrom(ctx context.Context, dir string, o ImportOptions, w Watch) (Carried, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Carried{}, err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return Carried{}, err
 	}
-	i := &importing{l: l, root: root}
+	i := &importing{l: l, root: root, dir: dir, opts: o}
 	return i.out, errors.Join(i.run(ctx, w), root.Close())
 }
 
 // importing is an ImportFrom at work: the Source of its dataset.
 type importing struct {
 	Offline
-	l    *Library
-	root *os.Root
-	m    manifest
-	car  *carIndex
-	out  Carried
-	done int64
+	l     *Library
+	root  *os.Root
+	dir   string // absolute
+	opts  ImportOptions
+	m     manifest
+	car   *carIndex
+	out   Carried
+	done  int64
+	owner string
+	room  *room
+	files *parts
+	rows  []types.Row // of recipes, not yet saved
 }
 
 // Nodes gives blocks of the CAR.
@@ -284,53 +300,100 @@ func (i *importing) run(ctx context.Context, w Watch) (err error) {
 	return err
 }
 
-// take stores the pieces that are not held.
+// take makes the dataset an owner of each of its pieces: of those that are held,
+// and of those that it stores or finds in the directory.
 func (i *importing) take(d *dataset) error {
+	if d.held.Whole {
+		return nil
+	}
 	lacking, err := d.lacking(d.whole())
-	if err != nil || lacking == 0 {
-		return err
-	}
-	if err := d.own(); err != nil {
-		return err
-	}
-	room, err := openRoom(i.l.Reserve, d.owner(), lacking)
 	if err != nil {
 		return err
 	}
-	files := &parts{root: i.root, flag: os.O_RDONLY}
+	if i.owner = d.owner(); i.opts.InPlace {
+		i.owner, lacking = inPlace+d.id.String(), 0
+	}
+	if err := errors.Join(d.ownAs(i.owner), i.l.placed.forgive([]string{i.owner})); err != nil {
+		return err
+	}
+	if i.room, err = openRoom(i.l.Reserve, i.owner, lacking); err != nil {
+		return err
+	}
+	i.files = &parts{root: i.root, flag: os.O_RDONLY}
 	err = d.each(d.whole(), func(first uint32, digests []types.Hash) error {
 		for k, digest := range digests {
-			if err := i.piece(d, room, files, first+uint32(k), digest); err != nil {
+			if err := i.piece(d, first+uint32(k), digest); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return errors.Join(err, files.close(), room.close())
+	return errors.Join(err, i.files.close(), i.room.close(), i.keep(nil))
 }
 
-func (i *importing) piece(d *dataset, room *room, files *parts, number uint32, digest types.Hash) error {
+func (i *importing) piece(d *dataset, number uint32, digest types.Hash) error {
 	if d.ctx.Err() != nil {
 		return context.Cause(d.ctx)
 	}
 	length := d.length(number)
-	n, err := i.l.Pieces.Size(digest)
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		b, err := files.read(number, length, digest)
-		if err != nil {
-			return err
-		}
-		if _, err := room.put(b); err != nil {
-			return err
-		}
-		i.out.Moved += length
+	known, err := i.known(digest)
+	if err == nil && !known {
+		err = i.bring(number, length, digest)
 	}
 	i.done += length
 	d.watch.progress(Progress{Phase: Reading, Done: uint64(i.done), Total: uint64(d.size())})
-	return nil
+	return err
+}
+
+// known makes the dataset an owner of a piece of the store, and reports whether the
+// piece needs nothing more.
+func (i *importing) known(digest types.Hash) (bool, error) {
+	ok, err := i.room.now.Adopt(digest)
+	if err != nil || ok || !i.opts.InPlace {
+		return ok, err
+	}
+	_, ok, err = i.l.State.Get(tableRecipes, string(digest[:])+i.owner)
+	if err != nil || !ok {
+		return false, err
+	}
+	n, err := i.l.Pieces.Size(digest)
+	return n > 0, err
+}
+
+// bring checks a piece in the directory, and stores it or notes where it is.
+func (i *importing) bring(number uint32, length int64, digest types.Hash) error {
+	b, err := i.files.read(number, length, digest)
+	if err != nil {
+		return err
+	}
+	if !i.opts.InPlace {
+		i.out.Moved += length
+		return i.room.putKnown(digest, b)
+	}
+	info, err := i.files.file.Stat()
+	if err != nil {
+		return err
+	}
+	name, off := place(number)
+	r := &recipe{
+		folder: i.dir, parts: []part{{file: 1, off: off, n: length}},
+		files: []recipeFile{{filepath.ToSlash(name), info.Size(), info.ModTime().UnixNano()}},
+	}
+	if err := r.check(); err != nil {
+		return fmt.Errorf("piece %d in place: %w", number, err)
+	}
+	i.out.InPlace += length
+	return i.keep(i.l.placed.rows(digest, i.owner, r))
+}
+
+// keep saves rows of recipes, many at once; nil saves what is left.
+func (i *importing) keep(rows []types.Row) error {
+	if i.rows = append(i.rows, rows...); len(i.rows) == 0 || rows != nil && len(i.rows) < rowsAtOnce {
+		return nil
+	}
+	err := i.l.State.Save(nil, i.rows)
+	i.rows = nil
+	return err
 }
 
 // name finds out what the dataset is called, if there is a key for it.

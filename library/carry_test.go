@@ -37,12 +37,12 @@ func TestCarry(t *testing.T) {
 				t.Fatalf("a second export wrote %d bytes", again.Moved)
 			}
 			b := openAs(t, person(1), nil)
-			in, err := b.ImportFrom(t.Context(), dir, Watch{})
+			in, err := b.ImportFrom(t.Context(), dir, ImportOptions{}, Watch{})
 			ok(t, err)
 			if d := cmp.Diff(Carried{Attachment: p.Attachment, Name: p.Manifest.Name, Moved: out.Moved}, in, cidEqual); d != "" {
 				t.Fatal(d)
 			}
-			again, err = b.ImportFrom(t.Context(), dir, Watch{})
+			again, err = b.ImportFrom(t.Context(), dir, ImportOptions{}, Watch{})
 			if ok(t, err); again.Moved != 0 {
 				t.Fatalf("a second import wrote %d bytes", again.Moved)
 			}
@@ -55,7 +55,7 @@ func TestCarry(t *testing.T) {
 			}
 			b.sound(t)
 			stranger := openAs(t, person(9), nil)
-			blind, err := stranger.ImportFrom(t.Context(), dir, Watch{})
+			blind, err := stranger.ImportFrom(t.Context(), dir, ImportOptions{}, Watch{})
 			if ok(t, err); name != "public" && blind.Name != "" {
 				t.Fatalf("a stranger knows the name %q", blind.Name)
 			}
@@ -99,7 +99,7 @@ func TestCarryResumes(t *testing.T) {
 	ok(t, err)
 	ok(t, os.Remove(filepath.Join(dir, manifestFile)))
 	ok(t, os.Truncate(part, 3*types.PieceSize+5))
-	if _, err := open(t, t.TempDir(), nil).ImportFrom(t.Context(), dir, Watch{}); !errors.Is(err, ErrExport) {
+	if _, err := open(t, t.TempDir(), nil).ImportFrom(t.Context(), dir, ImportOptions{}, Watch{}); !errors.Is(err, ErrExport) {
 		t.Fatal(err)
 	}
 	out, err := a.ExportTo(t.Context(), p.Ref(), dir, Watch{})
@@ -111,8 +111,11 @@ func TestCarryResumes(t *testing.T) {
 	_, err = a.ExportTo(t.Context(), p.Ref(), far, Watch{})
 	ok(t, err)
 	b := open(t, t.TempDir(), nil)
-	stop(func(ctx context.Context, w Watch) error { _, err := b.ImportFrom(ctx, far, w); return err })
-	in, err := b.ImportFrom(t.Context(), far, Watch{})
+	stop(func(ctx context.Context, w Watch) error {
+		_, err := b.ImportFrom(ctx, far, ImportOptions{}, w)
+		return err
+	})
+	in, err := b.ImportFrom(t.Context(), far, ImportOptions{}, Watch{})
 	if ok(t, err); in.Moved == 0 || in.Moved >= int64(p.Attachment.Size) {
 		t.Fatalf("%d bytes of %d were taken again", in.Moved, p.Attachment.Size)
 	}
@@ -149,7 +152,7 @@ func TestCarryDamage(t *testing.T) {
 		ok(t, err)
 		c.spoil(dir)
 		b := open(t, t.TempDir(), nil)
-		if _, err := b.ImportFrom(t.Context(), dir, Watch{}); err == nil || c.want != nil && !errors.Is(err, c.want) {
+		if _, err := b.ImportFrom(t.Context(), dir, ImportOptions{}, Watch{}); err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if h, err := b.Held(p.Attachment.Dataset()); err == nil && h.Whole {
@@ -253,4 +256,46 @@ func TestExportVectors(t *testing.T) {
 	if d := cmp.Diff(m, back, cidEqual); d != "" {
 		t.Fatal(d)
 	}
+}
+
+// TestCarryInPlace leaves the pieces in the directory.
+func TestCarryInPlace(t *testing.T) {
+	folder, dir := t.TempDir(), t.TempDir()
+	plant(t, folder)
+	a := openAs(t, person(1), nil)
+	p := a.putAs(t, folder, forMe)
+	_, err := a.ExportTo(t.Context(), p.Ref(), dir, Watch{})
+	ok(t, err)
+	b := openAs(t, person(1), nil)
+	before := b.usage(t).Live
+	in, err := b.ImportFrom(t.Context(), dir, ImportOptions{InPlace: true}, Watch{})
+	ok(t, err)
+	if in.Moved != 0 || in.InPlace != int64(p.Attachment.Size) || b.usage(t).Live != before {
+		t.Fatalf("%+v, %d bytes in the store", in, b.usage(t).Live)
+	}
+	again, err := b.ImportFrom(t.Context(), dir, ImportOptions{InPlace: true}, Watch{})
+	if ok(t, err); again.InPlace != 0 {
+		t.Fatalf("a second import noted %d bytes", again.InPlace)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	_, err = b.Get(t.Context(), p.Ref(), out, GetOptions{}, Watch{})
+	ok(t, err)
+	if d := cmp.Diff(tree(t, folder), tree(t, out)); d != "" {
+		t.Fatal(d)
+	}
+	flipAt(t, filepath.Join(dir, "pieces", "000001"), 300_000)
+	r, err := b.Verify(t.Context(), p.Ref(), Watch{})
+	if ok(t, err); r.Err() == nil {
+		t.Fatalf("a piece that changed in its place is not missed: %+v", r)
+	}
+	ok(t, b.Remove(p.Ref()))
+	if _, err := os.Stat(filepath.Join(dir, manifestFile)); err != nil {
+		t.Fatal("removing a dataset touched the directory:", err)
+	}
+	flipAt(t, filepath.Join(dir, "pieces", "000001"), 300_000)
+	in, err = b.ImportFrom(t.Context(), dir, ImportOptions{}, Watch{})
+	if ok(t, err); in.Moved != int64(p.Attachment.Size) {
+		t.Fatalf("%+v", in)
+	}
+	b.sound(t)
 }

@@ -40,9 +40,10 @@ func child(args []string) error {
 		return err
 	}
 	ctx := context.Background()
-	if args[0] == "put" {
+	how := map[string]PutOptions{"put": public, "place": placedPut}
+	if o, put := how[args[0]]; put {
 		fmt.Println("ready")
-		_, err := l.Put(ctx, args[2], public, Watch{})
+		_, err := l.Put(ctx, args[2], o, Watch{})
 		return err
 	}
 	near, err := childLibrary(args[3], nil)
@@ -142,8 +143,9 @@ func TestKilledPut(t *testing.T) {
 	}
 	t.Logf("%d killed at work", caught)
 	s := open(t, dir, nil)
-	if again := s.mustPut(t, folder); again.Ref() != p.Ref() {
-		t.Fatalf("another root %s", again.Attachment.Index)
+	before := s.usage(t).Live
+	if again := s.mustPut(t, folder); again.Ref() != p.Ref() || again.Stored != want-before {
+		t.Fatalf("root %s, stored %d with %d of %d kept", again.Attachment.Index, again.Stored, before, want)
 	}
 	wholeHere(t, s, p.Ref())
 	left, err := s.Leftovers()

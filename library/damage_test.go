@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/store"
 	"github.com/staddle/staddle/types"
 )
@@ -167,7 +168,8 @@ func TestRoomGrows(t *testing.T) {
 	r, err := openRoom(s.Reserve, "x", 10)
 	ok(t, err)
 	for i := range uint64(5) {
-		_, err := r.put(noise(i, types.PieceSize))
+		piece := noise(i, types.PieceSize)
+		err := r.putKnown(archive.PieceDigest(piece), piece)
 		ok(t, err)
 	}
 	ok(t, r.close())

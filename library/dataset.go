@@ -188,18 +188,3 @@ func (d *dataset) each(spans []span, fn func(first uint32, digests []types.Hash)
 	}
 	return nil
 }
-
-// reader opens the table of contents.
-func (d *dataset) reader() (*archive.Reader, error) {
-	r, err := archive.Open(&tgz{d: d}, d.plainSize(), 0)
-	if err != nil {
-		return nil, fmt.Errorf("open dataset %s: %w", d.id.Short(), err)
-	}
-	if d.held.TOC.IsZero() {
-		d.held.TOC = r.TOCDigest()
-	}
-	if d.held.TOC != r.TOCDigest() {
-		err = &BadError{"table of contents", fmt.Errorf("hashes to %s, want %s", r.TOCDigest().Short(), d.held.TOC.Short())}
-	}
-	return r, err
-}

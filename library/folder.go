@@ -15,6 +15,7 @@ import (
 type folder struct {
 	fsys fs.FS
 	path string // absolute
+	base string // the directory that fsys shows
 	name string // of the dataset unless told otherwise
 	root *os.Root
 }
@@ -30,13 +31,14 @@ func openFolder(name string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{path: abs, name: nameOf(abs)}
+	f := &folder{path: abs, base: abs, name: nameOf(abs)}
 	switch {
 	case info.IsDir():
 		f.root, err = os.OpenRoot(abs)
 	case info.Mode().IsRegular():
 		if abs, err = filepath.EvalSymlinks(abs); err == nil {
-			f.root, err = os.OpenRoot(filepath.Dir(abs))
+			f.base = filepath.Dir(abs)
+			f.root, err = os.OpenRoot(f.base)
 		}
 	default:
 		err = fmt.Errorf("%s is neither a folder nor a regular file", abs)

@@ -45,7 +45,7 @@ func (l *Library) Get(ctx context.Context, ref Ref, dir string, o GetOptions, w 
 	if err != nil {
 		return Fetched{}, err
 	}
-	r, err := d.reader()
+	r, err := d.reader(cached)
 	if err != nil {
 		return Fetched{}, err
 	}
@@ -217,7 +217,7 @@ func (l *Library) Export(ctx context.Context, ref Ref, to io.Writer, w Watch) (F
 	if err != nil {
 		return Fetched{}, err
 	}
-	r, err := d.reader()
+	r, err := d.reader(cached)
 	if err != nil {
 		return Fetched{}, err
 	}

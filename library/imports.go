@@ -22,9 +22,12 @@ const (
 const (
 	MaxBlock  = 2 << 20 // bytes of a block; the largest that the IPFS world moves
 	maxRoots  = 256
-	maxParts  = MaxBlock / types.PieceSize
+	maxSplit  = MaxBlock / types.PieceSize
 	maxOrigin = 1024 // bytes of where it came from
 )
+
+// importOwner begins the owners of imports.
+const importOwner = "import/"
 
 // Imported is blocks that came from elsewhere under CIDs of their own, such as a
 // CAR file.
@@ -91,7 +94,7 @@ type Import struct {
 // BeginImport sets room aside for about so many bytes. name says where they come
 // from.
 func (l *Library) BeginImport(name string, bytes int64) (*Import, error) {
-	j, err := l.begin("import " + strings.ToValidUTF8(name[:min(len(name), maxOrigin)], "\ufffd"))
+	j, err := l.begin("import "+strings.ToValidUTF8(name[:min(len(name), maxOrigin)], "\ufffd"), importOwner)
 	if err != nil {
 		return nil, err
 	}
@@ -112,15 +115,15 @@ func (i *Import) Put(_ context.Context, c cid.Cid, block []byte) error {
 	if len(block) > MaxBlock {
 		return fmt.Errorf("block %s of %d bytes above limit %d", c, len(block), MaxBlock)
 	}
+	if have := types.Digest(types.RawCID(block)); have != digest {
+		return fmt.Errorf("block %s has digest %s", c, have.Short())
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(block) > types.PieceSize {
 		err = i.split(digest, block)
 	} else if len(block) > 0 {
-		var have types.Hash
-		if have, err = i.room.put(block); err == nil && have != digest {
-			err = fmt.Errorf("block %s has digest %s", c, have.Short())
-		}
+		err = i.room.putKnown(digest, block)
 	}
 	if err != nil {
 		return err
@@ -133,16 +136,13 @@ func (i *Import) Put(_ context.Context, c cid.Cid, block []byte) error {
 // split keeps a block that is longer than a piece in parts. The caller holds the
 // mutex.
 func (i *Import) split(digest types.Hash, block []byte) error {
-	if have := types.Digest(types.RawCID(block)); have != digest {
-		return fmt.Errorf("block %s has digest %s", digest.Short(), have.Short())
-	}
 	var parts types.Encoder
 	parts.Array(2)
 	parts.Uint(rowVersion)
 	parts.Array((len(block) + types.PieceSize - 1) / types.PieceSize)
 	for part := range slices.Chunk(block, types.PieceSize) {
-		h, err := i.room.put(part)
-		if err != nil {
+		h := types.Digest(types.RawCID(part))
+		if err := i.room.putKnown(h, part); err != nil {
 			return err
 		}
 		parts.Bytes(h[:])
@@ -252,7 +252,7 @@ func parseParts(value []byte) ([]types.Hash, error) {
 	d := types.NewDecoder(value)
 	d.Tuple(2)
 	version(d)
-	parts := make([]types.Hash, d.Array(maxParts))
+	parts := make([]types.Hash, d.Array(maxSplit))
 	for i := range parts {
 		parts[i] = d.Hash()
 	}

@@ -43,20 +43,20 @@ type job struct {
 	earlier []Leftover
 }
 
-// begin notes a put before its first byte, under an owner that nobody had.
-func (l *Library) begin(folder string) (*job, error) {
+// begin notes a put before its first byte, under an owner that nobody had, whose
+// name begins with kind.
+func (l *Library) begin(folder, kind string) (*job, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	serial, err := l.serial()
 	if err != nil {
 		return nil, err
 	}
-	digest := types.H("staddle/library/folder/1", []byte(folder))
 	j := &job{Leftover: Leftover{
 		Folder: strings.ToValidUTF8(folder, "\ufffd"), Started: l.Now(),
-		owner: fmt.Sprintf("put/%d", serial), key: fmt.Sprintf("%s/%016x", digest, serial),
+		owner: fmt.Sprintf("%s%d", kind, serial), key: fmt.Sprintf("%s%016x", jobsOf(folder), serial),
 	}}
-	if j.earlier, err = l.leftovers(digest.String() + "/"); err != nil {
+	if j.earlier, err = l.leftovers(jobsOf(folder)); err != nil {
 		return nil, err
 	}
 	if err := l.State.Save(nil, []types.Row{
@@ -67,6 +67,11 @@ func (l *Library) begin(folder string) (*job, error) {
 	}
 	l.active[j.owner] = true
 	return j, nil
+}
+
+// jobsOf is how the keys of jobs on a folder begin.
+func jobsOf(folder string) string {
+	return types.H("staddle/library/folder/1", []byte(folder)).String() + "/"
 }
 
 func (l *Library) serial() (uint64, error) {

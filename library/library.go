@@ -41,9 +41,13 @@ type Pieces interface {
 // Room is bytes set aside for pieces of one owner. What was put stays when the
 // process dies, the room does not.
 type Room interface {
-	// PutLazy stores a piece, durable at the next Commit at the latest. A piece
-	// that is held already uses no room.
-	PutLazy(piece []byte) (types.Hash, error)
+	// PutKnown stores a piece whose digest the caller has just computed; durable at
+	// the next Commit at the latest. A piece that is held already uses no room.
+	PutKnown(digest types.Hash, piece []byte) error
+	// Adopt makes the owner an owner of a piece that is held; false when it is not.
+	Adopt(digest types.Hash) (bool, error)
+	// Sync returns when all that was put before is durable; puts may go on.
+	Sync() error
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.
@@ -59,7 +63,7 @@ type Source interface {
 	// Nodes gives blocks of the dataset, in any order.
 	Nodes(ctx context.Context, dataset types.DatasetID, want []cid.Cid) ([]types.Node, error)
 	// Pieces hands each piece to to with its place in want, in any order, one call
-	// at a time; the bytes are free after the call. An error of to says that the
+	// at a time; the bytes are to's from then on. An error of to says that the
 	// piece was wrong or cannot be kept, and ends the work when it is given back.
 	Pieces(ctx context.Context, dataset types.DatasetID, want []types.Hash, to func(i int, piece []byte) error) error
 }
@@ -95,11 +99,14 @@ func Rooms[R Room](reserve func(owner string, bytes int64) (R, error)) func(stri
 // Library is the datasets of one node.
 type Library struct {
 	Config
+	placed *placed // is Config's Pieces
 
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
 
-	hidden hidden // from strangers
+	hidden  hidden  // from strangers
+	readers readers // tables of contents
+	flying  flying  // pieces that streams are fetching
 }
 
 // New opens the library of a store and finishes releases that a crash interrupted.
@@ -113,7 +120,12 @@ func New(c Config) (*Library, error) {
 	if c.Chance == nil {
 		c.Chance = rand.Reader
 	}
-	l := &Library{Config: c, active: map[string]bool{}}
+	p, err := openPlaced(&c)
+	if err != nil {
+		return nil, err
+	}
+	c.Pieces = p
+	l := &Library{Config: c, placed: p, active: map[string]bool{}}
 	return l, l.sweep()
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -413,4 +414,22 @@ func TestOffline(t *testing.T) {
 	ok(t, err)
 	ok(t, o.Pieces(t.Context(), ref.Dataset, nil, nil))
 	wantIs(t, o.Pieces(t.Context(), ref.Dataset, []types.Hash{{1}}, nil), ErrNotHeld)
+}
+
+// TestAnyCores: the dataset does not depend on the number of cores.
+func TestAnyCores(t *testing.T) {
+	folder := t.TempDir()
+	plant(t, folder)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	var first Published
+	for i, cores := range []int{1, 2, 8} {
+		runtime.GOMAXPROCS(cores)
+		p := open(t, t.TempDir(), nil).mustPut(t, folder)
+		if i == 0 {
+			first = p
+		}
+		if d := cmp.Diff(fmt.Sprintf("%+v", first), fmt.Sprintf("%+v", p)); d != "" {
+			t.Fatalf("%d cores: %s", cores, d)
+		}
+	}
 }

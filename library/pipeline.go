@@ -15,9 +15,10 @@ import (
 
 // Bounds of the pipeline.
 const (
-	inFlight    = 64 << 20 // bytes of members that are planned and not yet assembled
+	mostFlight  = 64 << 20 // bytes of members that are planned and not yet assembled, at most
 	stepsAhead  = 512      // of those members
 	largeMember = 64 << 10 // bytes from which buffers are used again
+	smallHead   = 256      // bytes that a deflated header takes, or the frame of a small file
 )
 
 // pipeline packs a folder on all cores: one goroutine plans, several make
@@ -29,10 +30,11 @@ type pipeline struct {
 	fsys      fs.FS
 	warned    []archive.Warning // by the planner since its last member
 
-	held  *semaphore.Weighted
-	steps chan *step  // in order, for the assembler
-	work  chan *step  // for whoever is free
-	free  chan []byte // buffers of large members
+	most  int64               // bytes of members that are planned and not yet assembled
+	held  *semaphore.Weighted // of those
+	steps chan *step          // in order, for the assembler
+	work  chan *step          // for whoever is free
+	free  chan []byte         // buffers of large members
 }
 
 // step is one member on its way.
@@ -43,12 +45,15 @@ type step struct {
 	made   chan archive.Packed // holds one
 }
 
-// pack is archive.Pack, spread over the cores.
+// pack is archive.Pack, spread over the cores. A sink with a method members is told
+// when all members have come and the table of contents follows.
 func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink) (archive.Manifest, error) {
+	cores := runtime.GOMAXPROCS(0)
 	p := &pipeline{
-		fsys: fsys, held: semaphore.NewWeighted(inFlight),
-		steps: make(chan *step, stepsAhead), work: make(chan *step), free: make(chan []byte, runtime.GOMAXPROCS(0)+2),
+		fsys: fsys, most: min(int64(cores+2)*archive.StoredMember, mostFlight),
+		steps: make(chan *step, stepsAhead), work: make(chan *step), free: make(chan []byte, cores+2),
 	}
+	p.held = semaphore.NewWeighted(p.most)
 	var err error
 	if p.assembler, err = archive.NewAssembler(o, sink); err != nil {
 		return archive.Manifest{}, err
@@ -62,6 +67,9 @@ func pack(ctx context.Context, fsys fs.FS, o archive.Options, sink archive.Sink)
 	}
 	for _, w := range p.warned {
 		p.assembler.Warn(w)
+	}
+	if s, ok := sink.(interface{ members() }); ok {
+		s.members()
 	}
 	return p.assembler.Finish()
 }
@@ -88,8 +96,7 @@ func (p *pipeline) plan(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// A small file's bytes are in memory besides those of its member.
-		s := &step{member: m, weight: min(2*(m.Size+m.Pad)+4096, inFlight), made: make(chan archive.Packed, 1)}
+		s := &step{member: m, weight: min(weigh(m), p.most), made: make(chan archive.Packed, 1)}
 		s.warned, p.warned = p.warned, nil
 		if err := p.held.Acquire(ctx, s.weight); err != nil {
 			return context.Cause(ctx)
@@ -102,6 +109,16 @@ func (p *pipeline) plan(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// weigh is how many bytes a member takes. Those of a large stored one are read
+// where they stay; of others, the file's bytes are in memory, too.
+func weigh(m archive.Member) int64 {
+	n := m.Size + m.Pad
+	if !m.Stored || m.Entry.Size <= archive.DeflatedChunk {
+		n *= 2
+	}
+	return n + 4096
 }
 
 // compress makes members until there are no more.
@@ -119,8 +136,8 @@ func (p *pipeline) compress() error {
 }
 
 func (p *pipeline) buffer(s *step) []byte {
-	if s.member.Size < largeMember {
-		return nil
+	if s.member.Size < largeMember { // no more than fits: it grows at most once
+		return make([]byte, 0, s.member.Size+smallHead)
 	}
 	select {
 	case b := <-p.free:

@@ -111,6 +111,9 @@ func (l *Library) sealing(o *PutOptions) (*sealing, error) {
 	if o.Visibility == types.VisibilityPublic {
 		return nil, nil
 	}
+	if o.InPlace {
+		return nil, fmt.Errorf("visibility %v in place: what is encrypted is no part of your files", o.Visibility)
+	}
 	to := sortedAccounts(o.To)
 	if o.Visibility == types.VisibilityMembers && (len(to) == 0 || len(to) > archive.MaxBoxes) {
 		return nil, fmt.Errorf("visibility %v for %d accounts, want 1 to %d", o.Visibility, len(to), archive.MaxBoxes)
@@ -184,20 +187,21 @@ func (l *Library) salt(o *PutOptions, to []types.Account) (types.Hash, error) {
 }
 
 // packSealed makes a private dataset: what leaves the sealer is ciphertext.
-func (p *putting) packSealed(f *folder, o PutOptions, a archive.Options) (out Published, err error) {
+func (p *putting) packSealed(a archive.Options) (out Published, err error) {
 	s, err := archive.NewSealer(p.seal.opts, p)
 	if err != nil {
 		return out, err
 	}
-	if out.Manifest, err = pack(p.ctx, f.fsys, a, s); err != nil {
-		return out, err
-	}
-	public, err := s.Finish(out.Manifest)
+	plain, err := pack(p.ctx, p.folder.fsys, a, s)
 	if err != nil {
 		return out, err
 	}
-	out.Attachment = attach(&public, o.Visibility)
+	if out.Manifest, err = s.Finish(plain); err != nil {
+		return out, err
+	}
+	out.Attachment = attach(&out.Manifest, p.opts.Visibility)
 	out.Attachment.Salt = p.seal.salt
+	out.Manifest.Name, out.Manifest.MediaTypes, out.Manifest.TOCDigest = plain.Name, plain.MediaTypes, plain.TOCDigest
 	return out, out.Attachment.CheckVisibility()
 }
 

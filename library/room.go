@@ -1,6 +1,7 @@
 package library
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/staddle/staddle/types"
@@ -14,6 +15,7 @@ const roomStep = 64 << 20
 type room struct {
 	reserve func(owner string, bytes int64) (Room, error)
 	owner   string
+	step    int64 // bytes that it grows by; 0: roomStep
 	now     Room
 	stored  int64 // bytes of pieces that were new
 }
@@ -30,28 +32,28 @@ func openRoom(reserve func(string, int64) (Room, error), owner string, estimate 
 	return r, err
 }
 
-// put stores a piece.
-func (r *room) put(piece []byte) (types.Hash, error) {
-	digest, err := r.try(piece)
+// putKnown stores a piece of which the digest was just computed.
+func (r *room) putKnown(digest types.Hash, piece []byte) error {
+	err := r.try(digest, piece)
 	if err == nil || r.now.Left() >= int64(len(piece)) {
-		return digest, err
+		return err
 	}
 	if err := r.grow(int64(len(piece))); err != nil {
-		return digest, err
+		return err
 	}
-	return r.try(piece)
+	return r.try(digest, piece)
 }
 
-func (r *room) try(piece []byte) (types.Hash, error) {
+func (r *room) try(digest types.Hash, piece []byte) error {
 	before := r.now.Left()
-	digest, err := r.now.PutLazy(piece)
+	err := r.now.PutKnown(digest, piece)
 	r.stored += before - r.now.Left()
-	return digest, err
+	return err
 }
 
 // grow takes the next step, or at least what the next piece needs.
 func (r *room) grow(least int64) error {
-	next, err := r.reserve(r.owner, roomStep)
+	next, err := r.reserve(r.owner, cmp.Or(r.step, roomStep))
 	if err != nil {
 		next, err = r.reserve(r.owner, least)
 	}

@@ -16,6 +16,11 @@ const (
 	tableTrash  = "library/trash"  // owner -> nothing; its pieces are being released
 	tableSerial = "library/serial" // "put" -> serial of the next put
 
+	tableRecipes  = "library/recipes"  // digest and owner -> recipe
+	tablePlaced   = "library/placed"   // owner/digest -> nothing
+	tableRisks    = "library/risks"    // owner/file -> Risk
+	tableVersions = "library/versions" // folder and name/time -> Version
+
 	rowVersion = 1
 	maxOwners  = 4
 	maxOwner   = 255

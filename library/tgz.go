@@ -9,18 +9,23 @@ import (
 
 const (
 	readAhead = 32 // pieces that are fetched after one that is missing: 8 MiB
-	cached    = 16 // pieces in memory while a TGZ is read: 4 MiB
+	cached    = 16 // pieces in memory while a TGZ is unpacked: 4 MiB
+	playing   = 2  // and while one file is read in order
 )
 
 // tgz reads the bytes of a dataset at any offset. What is not held is fetched,
 // with some pieces after it. It belongs to one goroutine.
 type tgz struct {
 	d     *dataset
-	cache [cached]struct {
-		number uint32
-		bytes  []byte
-	}
+	cache []slot
 }
+
+type slot struct {
+	number uint32 // of the piece; 0 for none
+	bytes  []byte
+}
+
+func newTGZ(d *dataset, slots int) *tgz { return &tgz{d, make([]slot, slots)} }
 
 // ReadAt reads verified bytes.
 func (t *tgz) ReadAt(p []byte, off int64) (n int, err error) {
@@ -42,7 +47,7 @@ func (t *tgz) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (t *tgz) piece(number uint32) ([]byte, error) {
-	slot := &t.cache[number%cached]
+	slot := &t.cache[int(number)%len(t.cache)]
 	if slot.number == number {
 		return slot.bytes, nil
 	}
@@ -78,7 +83,7 @@ func (d *dataset) pieceAgain(number uint32, digest types.Hash, why error) ([]byt
 	if _, missing := isMissing(why); missing {
 		ahead := min(readAhead, d.held.Attachment.Pieces-number+1)
 		if _, err := d.fetch([]span{{number, ahead}}); err != nil {
-			return nil, err
+			return nil, d.l.why(digest, err)
 		}
 		return d.l.Pieces.Get(digest)
 	}

@@ -18,6 +18,11 @@ type vectors struct {
 	Held       string            `json:"held"`     // row of the dataset in rows_test.go
 	Leftover   string            `json:"leftover"` // row of a put of /films, begun at 3, owner put/9
 	FolderKey  string            `json:"folder_key"`
+	Recipe     string            `json:"recipe"`  // of exampleRecipe in inplace_test.go
+	Risk       string            `json:"risk"`    // /films/a "is gone" since 3
+	Version    string            `json:"version"` // H("vector") put from /films as "films" at 3
+	VersionKey string            `json:"version_key"`
+	RiskKey    string            `json:"risk_key"`   // of /films/a under place/9
 	References map[string]string `json:"references"` // what is read -> what is written; "" is refused
 }
 
@@ -25,7 +30,12 @@ func TestVectors(t *testing.T) {
 	h := exampleHeld()
 	id := types.H("vector")
 	root := types.NodeCIDOf(id).String()
+	v := Version{Dataset: types.H("vector"), Folder: "/films", Name: "films", Added: 3}
 	got := vectors{
+		Recipe:  hex.EncodeToString(types.Marshal(exampleRecipe())),
+		Risk:    hex.EncodeToString(types.Marshal(&Risk{File: "/films/a", Reason: "is gone", Since: 3})),
+		Version: hex.EncodeToString(types.Marshal(&v)), VersionKey: v.key(), RiskKey: riskKey("place/9", "/films/a"),
+
 		Held:      hex.EncodeToString(types.Marshal(&h)),
 		Leftover:  hex.EncodeToString(types.Marshal(&Leftover{Folder: "/films", Started: 3, owner: "put/9"})),
 		FolderKey: types.H("staddle/library/folder/1", []byte("/films")).String(), References: map[string]string{},

@@ -42,6 +42,7 @@ type Report struct {
 	Missing    uint32 // pieces that are not held
 	Bytes      uint64 // of good pieces
 	Bad        uint32 // problems
+	AtRisk     uint32 // pieces among them whose file has changed since it was put in place
 	Problems   []Problem
 }
 
@@ -58,6 +59,9 @@ func (r *Report) Err() error {
 }
 
 func (r *Report) add(p Problem) {
+	if errors.Is(p.Err, ErrAtRisk) {
+		r.AtRisk++
+	}
 	if r.Bad++; len(r.Problems) < maxProblems {
 		r.Problems = append(r.Problems, p)
 	}
@@ -76,7 +80,7 @@ func (l *Library) Verify(ctx context.Context, ref Ref, w Watch) (Report, error) 
 	if _, err := l.Held(ref.Dataset); err != nil {
 		return Report{}, err
 	}
-	here := &Library{Config: l.Config, active: map[string]bool{}}
+	here := &Library{Config: l.Config, placed: l.placed, active: map[string]bool{}}
 	here.Source = Offline{}
 	d := &dataset{l: here, ctx: ctx, watch: w, id: ref.Dataset}
 	if d.held, err = l.Held(d.id); err != nil {
@@ -123,12 +127,12 @@ func (v *verifying) contents() error {
 		return nil
 	}
 	if v.report.Name = v.d.held.Name; err == nil {
-		_, err = v.d.reader()
+		_, err = v.d.readTOC(cached)
 	}
 	if err != nil {
 		return v.blame("table of contents", err)
 	}
-	return nil
+	return v.d.l.placed.forgive(v.d.held.owners)
 }
 
 // hold checks that a block which the pieces give is held.
@@ -172,7 +176,7 @@ func (v *verifying) window(first uint32, digests []types.Hash) error {
 		case err == nil:
 			v.report.Good++
 			v.report.Bytes += uint64(v.d.length(number))
-		case missing:
+		case missing && !errors.Is(err, ErrAtRisk):
 			v.report.Missing++
 		default:
 			v.report.add(Problem{What: "piece", Number: number, Digest: digests[i], Err: err})

@@ -24,6 +24,7 @@ func (n *Node) Calls(s *api.Server, version string, stop func()) {
 	api.Handle(s, api.CallDeny, n.denyCall)
 	api.Handle(s, api.CallExport, n.exportTo)
 	api.Handle(s, api.CallImport, n.importFrom)
+	api.Handle(s, api.CallPlay, n.play)
 	api.Handle(s, api.CallVerify, n.verify)
 	api.Handle(s, api.CallProve, n.prove)
 	api.Handle(s, api.CallCommunityCreate, n.createCommunity)
@@ -57,10 +58,14 @@ func (n *Node) status(version string) (*api.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	risks, err := n.lib.Risks()
+	if err != nil {
+		return nil, err
+	}
 	st := &api.Status{
 		Version: version, Account: n.Account().String(), Address: n.Account().Address().String(),
-		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Peers: []api.Peer{},
-		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota},
+		Device: n.id.Device.ID().String(), Addrs: n.Addrs(), Play: n.playAddr(), Peers: []api.Peer{},
+		Stored: api.Stored{Datasets: len(held), Used: usage.Live, Reserved: usage.Reserved, Quota: usage.Quota, AtRisk: len(risks)},
 	}
 	if n.dht != nil {
 		st.DHT = n.dht.Addr().String()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
@@ -19,10 +20,21 @@ import (
 // ErrNotYet marks what the design has and this version does not.
 var ErrNotYet = errors.New("not yet")
 
+// progressEvery is how often a running job tells how far it is; it knows that
+// after every piece.
+const progressEvery = 50 * time.Millisecond
+
 // watch passes a job's progress and warnings on to the caller.
 func watch(out *api.Out, warnings *[]string) library.Watch {
+	var phase library.Phase
+	var last time.Time
 	return library.Watch{
 		Progress: func(p library.Progress) {
+			if now := time.Now(); p.Phase != phase || p.Done == p.Total || now.Sub(last) >= progressEvery {
+				phase, last = p.Phase, now
+			} else {
+				return
+			}
 			out.Progress(api.Progress{Phase: string(p.Phase), Name: p.Name, Done: p.Done, Total: p.Total})
 		},
 		Warn: func(w archive.Warning) { *warnings = append(*warnings, w.Error()) },
@@ -37,6 +49,10 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 	if err != nil {
 		return nil, err
 	}
+	keep, err := library.ParseKeep(q.Keep)
+	if err != nil {
+		return nil, fmt.Errorf("keep: %w", err)
+	}
 	t := n.current()
 	if t != nil {
 		o.RangePieces = int(t.chain.Genesis().Rules.RangePieces)
@@ -49,21 +65,29 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 		return nil, err
 	}
 	fillPut(res, &p)
-	if t == nil {
-		return res, nil
+	if t != nil {
+		err = t.spread(ctx, q, &p.Attachment, res, out)
 	}
-	if err := t.publish(ctx, &p.Attachment, res); err != nil {
-		return nil, fmt.Errorf("publish in the community: %w", err)
+	if err == nil && q.Keep != "" {
+		err = n.retain(q.Path, p.Manifest.Name, keep, res)
+	}
+	return res, err
+}
+
+// spread publishes what is in the library, and has copies kept.
+func (t *town) spread(ctx context.Context, q api.PutRequest, a *types.Attachment, res *api.PutResult, out *api.Out) error {
+	if err := t.publish(ctx, a, res); err != nil {
+		return fmt.Errorf("publish in the community: %w", err)
 	}
 	if q.Copies == 0 {
-		return res, nil
+		return nil
 	}
-	return res, t.plan(ctx, q, &p.Attachment, res, out)
+	return t.plan(ctx, q, a, res, out)
 }
 
 // putOptions reads who shall be able to read, and the rest.
 func putOptions(q *api.PutRequest) (library.PutOptions, error) {
-	o := library.PutOptions{Name: q.Name, Strict: q.Strict, NewKey: q.NewKey}
+	o := library.PutOptions{Name: q.Name, Strict: q.Strict, NewKey: q.NewKey, InPlace: q.InPlace, Guard: q.Guard}
 	var err error
 	if o.Visibility, err = types.ParseVisibility(q.Visibility); err != nil {
 		return o, err
@@ -82,6 +106,14 @@ func fillPut(res *api.PutResult, p *library.Published) {
 	a, ref := &p.Attachment, p.Ref()
 	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), p.Manifest.Name, a.Index.String(), a.UnixFS.String()
 	res.Size, res.Pieces, res.Ranges = a.Size, a.Pieces, a.RangeCount
+	res.Repeated, res.Stored, res.InPlace = p.Repeated, p.Stored, p.InPlace
+	if s := p.Since; s != nil {
+		before := library.Ref{Dataset: s.Dataset}
+		res.Since = &api.Since{
+			Ref: before.String(), Added: int64(s.Added), Pieces: s.Pieces, Shared: s.Shared,
+			Ranges: s.Ranges, SharedRanges: s.SharedRanges,
+		}
+	}
 }
 
 // publish puts the dataset on the chain, once.
@@ -210,6 +242,9 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	if err != nil {
 		return nil, err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, out); err != nil {
+		return nil, err
+	}
 	before, err := n.spent()
 	if err != nil {
 		return nil, err
@@ -222,7 +257,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 		got, err = n.lib.Get(ctx, ref, q.Dir, o, watch(out, &res.Warnings))
 	}
 	if err != nil {
-		return nil, err
+		return nil, n.moneyFault(err)
 	}
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
 	res.Ref, res.Name = whole.String(), got.Name
@@ -262,9 +297,13 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 		held, err := n.lib.Datasets()
 		for _, h := range held {
 			whole := library.Ref{Dataset: h.Attachment.Dataset()}
+			risks, err := n.lib.AtRisk(&h)
+			if err != nil {
+				return nil, err
+			}
 			res.Datasets = append(res.Datasets, api.Dataset{
 				Ref: whole.String(), Name: h.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
-				For: h.Attachment.Visibility.String(),
+				For: h.Attachment.Visibility.String(), InPlace: h.InPlace(), AtRisk: len(risks),
 			})
 		}
 		return res, err
@@ -328,8 +367,11 @@ func (n *Node) archive(ctx context.Context, q api.RefRequest, w io.Writer) error
 	if err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Export(ctx, ref, w, library.Watch{})
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
@@ -337,8 +379,11 @@ func (n *Node) cat(ctx context.Context, q api.CatRequest, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if ctx, err = n.spend(ctx, q.MaxPrice, nil); err != nil {
+		return err
+	}
 	_, err = n.lib.Cat(ctx, ref, w, q.Offset, q.Length)
-	return err
+	return n.moneyFault(err)
 }
 
 func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api.VerifyResult, error) {

@@ -24,7 +24,7 @@ func (n *Node) exportTo(ctx context.Context, q api.CarryRequest, out *api.Out) (
 // importFrom takes a dataset from a directory.
 func (n *Node) importFrom(ctx context.Context, q api.CarryRequest, out *api.Out) (*api.CarryResult, error) {
 	var warnings []string
-	c, err := n.lib.ImportFrom(ctx, q.Dir, watch(out, &warnings))
+	c, err := n.lib.ImportFrom(ctx, q.Dir, library.ImportOptions{InPlace: q.InPlace}, watch(out, &warnings))
 	if err != nil {
 		return nil, err
 	}
@@ -35,5 +35,5 @@ func (n *Node) importFrom(ctx context.Context, q api.CarryRequest, out *api.Out)
 func CarryResult(c *library.Carried) *api.CarryResult {
 	a := &c.Attachment
 	ref := library.Ref{Dataset: a.Dataset()}
-	return &api.CarryResult{Ref: ref.String(), Name: c.Name, Size: a.Size, Pieces: a.Pieces, Moved: c.Moved}
+	return &api.CarryResult{Ref: ref.String(), Name: c.Name, Size: a.Size, Pieces: a.Pieces, Moved: c.Moved, InPlace: c.InPlace}
 }

@@ -22,11 +22,13 @@ type Config struct {
 	Seeds       []string                         // host:port of DHT nodes to begin with
 	IPFS        []string                         // multiaddrs for bitswap and graphsync; empty: none
 	IPFSGateway string                           // host:port of an HTTP gateway for the IPFS world; empty: none
+	Play        string                           // loopback host:port for players of this machine; empty: none
 	Quota       int64                            // bytes of the store; 0: as much as the disk has
 	MDNS        bool                             // look for peers on the local network
 	PortMap     bool                             // ask the router for a port
 	Mine        bool                             // extend the chain when it is this account's turn
 	Upload      int64                            // bytes a day that this node is willing to send; 0: 1 TiB
+	SpendPerDay string                           // coins that downloads may cost in a day of Unix time; empty: no bound
 	MaxPrice    string                           // coins a GB for downloads, at most; empty: four times the epoch's price
 	Report      func(format string, args ...any) // one line an event; nil: silent
 }

@@ -48,7 +48,7 @@ func (r remote) Nodes(ctx context.Context, id types.DatasetID, want []cid.Cid) (
 	if err != nil {
 		return nil, err
 	}
-	return t.swarm.Nodes(ctx, want, peers)
+	return t.swarm.NodesOn(ctx, t.terms(ctx), want, peers)
 }
 
 // Pieces gets pieces of the dataset.
@@ -57,7 +57,11 @@ func (r remote) Pieces(ctx context.Context, id types.DatasetID, want []types.Has
 	if err != nil {
 		return &library.NotHeld{What: fmt.Sprintf("piece %s", want[0].Short())}
 	}
-	return t.swarm.FetchDataset(ctx, id, want, to)
+	peers, err := t.Holders(ctx, id)
+	if err != nil {
+		return err
+	}
+	return t.swarm.FetchOn(ctx, t.terms(ctx), want, peers, to)
 }
 
 // Holders implements swarm.Holders: the publisher has plain pieces, the hosts of

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/staddle/staddle/dht"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/play"
 	"github.com/staddle/staddle/store"
 	"github.com/staddle/staddle/transport"
 	"github.com/staddle/staddle/types"
@@ -17,17 +19,18 @@ import (
 
 // Node is one running daemon.
 type Node struct {
-	cfg   Config
-	id    *Identity
-	store *store.Store
-	host  *transport.Host
-	net   network
-	lib   *library.Library
-	deny  *Denials
-	dht   *dht.Node     // nil without one
-	nudge chan struct{} // the duties changed
-	lines reporter
-	face  face
+	cfg     Config
+	id      *Identity
+	store   *store.Store
+	host    *transport.Host
+	net     network
+	lib     *library.Library
+	deny    *Denials
+	dht     *dht.Node     // nil without one
+	players net.Listener  // nil when playing is off
+	nudge   chan struct{} // the duties changed
+	lines   reporter
+	face    face
 
 	mu    sync.Mutex
 	town  *town         // nil until there is a community
@@ -61,7 +64,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := n.openLibrary(); err != nil {
 		return nil, errors.Join(err, n.host.Close(), n.store.Close())
 	}
-	for _, open := range []func() error{n.openDHT, n.openFace, n.resume} {
+	for _, open := range []func() error{n.openPlay, n.openDHT, n.openFace, n.resume} {
 		if err := open(); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -112,6 +115,13 @@ func (n *Node) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	work.Go(func() { n.dialLoop(ctx) })
 	work.Go(func() { n.meetLoop(ctx) })
+	if n.players != nil {
+		work.Go(func() {
+			if err := play.New(screen{n.lib}, play.Limits{}).Serve(ctx, n.players); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	work.Go(func() {
 		if err := n.face.serve(ctx); err != nil {
 			cancel(err)
@@ -140,6 +150,9 @@ func (n *Node) Close() error {
 	}
 	if n.dht != nil {
 		err = n.dht.Close()
+	}
+	if n.players != nil {
+		_ = n.players.Close() // it is closed already when Run has ended
 	}
 	return errors.Join(err, n.face.close(), n.host.Close(), n.store.Close())
 }

@@ -38,10 +38,17 @@ func (t *town) openSwarm() (err error) {
 	if err != nil {
 		return err
 	}
+	t.usual = swarm.Terms{Ceiling: ceiling, Agree: t.agree}
+	var perDay *big.Int
+	if n.cfg.SpendPerDay != "" {
+		if perDay, err = weiOf(n.cfg.SpendPerDay); err != nil {
+			return fmt.Errorf("budget of a day: %w", err)
+		}
+	}
 	t.swarm = swarm.New(swarm.Config{
 		Chain: t.chain.ID(), Signer: n.id.Signer, Dial: dial, Facts: facts{t}, Ledger: n.store, Holders: t,
-		Terms: swarm.Terms{Ceiling: ceiling, Agree: t.agree},
-		Lied:  func(p swarm.Peer, err error) { n.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
+		Terms: t.usual, PerDay: perDay,
+		Lied: func(p swarm.Peer, err error) { n.report("swarm: %s sent wrong bytes: %v", p.Account.Short(), err) },
 	})
 	upload := uint64(defaultUpload)
 	if n.cfg.Upload > 0 {
@@ -267,10 +274,7 @@ func (s served) Node(_ context.Context, c cid.Cid) ([]byte, error) { return s.t.
 
 // Has reports whether a piece is here.
 func (s served) Has(ctx context.Context, digest types.Hash) bool {
-	if ok, err := s.t.node.store.Pieces().Has(digest); err == nil && ok {
-		return true
-	}
-	return s.t.host.HasPiece(digest)
+	return s.t.node.lib.Has(digest) || s.t.host.HasPiece(digest)
 }
 
 // subnet is the /24 or /48 that a device connects from (F1).

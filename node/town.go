@@ -27,6 +27,7 @@ type town struct {
 	peers     []types.InvitePeer // of the invite
 	sponsor   *sponsor.Sponsor
 	swarm     *swarm.Swarm
+	usual     swarm.Terms // of downloads
 	server    *swarm.Server
 	host      *host.Host
 	logs      *logbook.Logbook

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ type compactor struct {
 	work sync.Mutex    // one compaction or verification at a time
 	woke chan struct{} // capacity 1: a wake that finds it full is already heard
 	quit chan struct{}
+	once sync.Once // closes quit
 	done sync.WaitGroup
 }
 
@@ -34,7 +36,7 @@ func (c *compactor) start() {
 			case <-c.quit:
 				return
 			case <-c.woke:
-				if err := c.run(mostlyDead); err != nil {
+				if err := c.run(context.Background(), mostlyDead); err != nil {
 					c.note(fmt.Errorf("compaction: %w", err))
 				}
 			}
@@ -49,8 +51,8 @@ func (c *compactor) wake() {
 	}
 }
 
-// interrupt makes compaction and verification end soon; it is called once.
-func (c *compactor) interrupt() { close(c.quit) }
+// interrupt makes compaction and verification end soon.
+func (c *compactor) interrupt() { c.once.Do(func() { close(c.quit) }) }
 
 func (c *compactor) stopping() bool {
 	select {
@@ -77,14 +79,14 @@ func (s *Store) Compact() error {
 		return err
 	}
 	defer s.gate.leave()
-	return s.records.clean.run(anyDead)
+	return s.records().clean.run(context.Background(), anyDead)
 }
 
-// run compacts, the deadest first, until no segment is worth it.
-func (c *compactor) run(worth policy) error {
+// run compacts, the deadest first, until no segment is worth it or ctx ends.
+func (c *compactor) run(ctx context.Context, worth policy) error {
 	c.work.Lock()
 	defer c.work.Unlock()
-	for !c.stopping() {
+	for !c.stopping() && ctx.Err() == nil {
 		s, err := c.pick(worth)
 		if err != nil || s == nil {
 			return err
@@ -97,15 +99,15 @@ func (c *compactor) run(worth policy) error {
 }
 
 // relieve compacts in the foreground when the files have outgrown the quota by
-// two segments.
+// two segments, not counting the headers of what lives.
 func (r *records) relieve() error {
 	r.mu.Lock()
-	over := r.quota > 0 && r.disk > max(r.quota, r.live)+2*r.opt.SegmentSize
+	over := r.quota > 0 && r.disk-r.heads() > max(r.quota, r.live)+2*r.opt.SegmentSize
 	r.mu.Unlock()
 	if !over {
 		return nil
 	}
-	return r.clean.run(anyDead)
+	return r.clean.run(context.Background(), anyDead)
 }
 
 // pick chooses a segment and, when it is the active one, seals it.
@@ -117,7 +119,7 @@ func (c *compactor) pick(worth policy) (*segment, error) {
 	}
 	var ripe []*segment
 	for _, s := range c.r.segs.list() {
-		if (!s.stuck || s.live == 0) && worth(s, s == c.r.active) {
+		if (!s.stuck || s.live == 0) && s.disk.down.Load() == nil && worth(s, s == c.r.active) {
 			ripe = append(ripe, s)
 		}
 	}
@@ -164,27 +166,36 @@ func (c *compactor) lives(s *segment) bool {
 	return s.live > 0
 }
 
-// move copies what lives in s; false when damage stands in the way.
+// move copies what lives in s and is whole; false when there was damage.
 func (c *compactor) move(s *segment) (clean bool, err error) {
 	if _, err := c.r.segs.acquire(s.number); err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, c.r.segs.release(s)) }()
 	in := &scanner{f: s.file, off: segmentHeader, end: s.end}
-	for !c.stopping() {
+	for clean = true; !c.stopping(); {
 		rec, err := in.next()
 		if errors.Is(err, io.EOF) {
-			return true, nil
+			return clean, nil
 		}
 		if err != nil {
-			return false, nil
+			if clean, err = false, s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+				return false, err
+			}
+			if in.resync() != nil {
+				return false, nil
+			}
+			continue
 		}
 		lives, err := c.moveRecord(s, rec)
+		if err == nil && c.r.full() {
+			err = c.r.syncAll()
+		}
 		if err != nil {
 			return false, err
 		}
 		if lives && rec.bad != nil {
-			return false, nil
+			clean = false
 		}
 	}
 	return false, nil
@@ -239,6 +250,7 @@ func (c *compactor) retire(s *segment) error {
 	r.mu.Lock()
 	r.disk -= s.end
 	r.files--
+	r.deleted++
 	err = r.index.set(segmentKey(s.number), nil)
 	r.mu.Unlock()
 	return errors.Join(err, r.segs.remove(s))

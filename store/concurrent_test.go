@@ -237,7 +237,7 @@ func TestCloseWaits(t *testing.T) {
 	err = s.Scan("t", "", "", func(string, []byte) error {
 		if calls++; calls == 1 {
 			go func() { closed <- s.Close() }()
-			<-s.records.clean.quit
+			<-s.records().clean.quit
 			if _, _, err := s.Get("t", "a"); !errors.Is(err, ErrClosed) {
 				return fmt.Errorf("a call inside a closing store: %w", err)
 			}

@@ -83,7 +83,7 @@ func (a *acknowledged) check(t *testing.T, s *Store) {
 }
 
 func pieceOwner(name string) owner { return owner{kindPiece, name} }
-func (s *Store) index() *index     { return s.records.index }
+func (s *Store) index() *index     { return s.records().index }
 func child(dir string) *exec.Cmd   { return exec.Command(os.Args[0]) }
 
 func noProblems(t testing.TB, s *Store) {
@@ -278,7 +278,7 @@ func segmentOf(t testing.TB, s *Store, h types.Hash) (string, place) {
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	return s.records.segs.path(e.segment), e.place
+	return s.records().segs.get(e.segment).disk.shelf.(*folder).path(e.segment), e.place
 }
 
 // TestTornTail cuts the last segment at every kind of place behind what is
@@ -523,13 +523,13 @@ func TestAdoptedRecordIsSynced(t *testing.T) {
 func TestLazyIsBounded(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), Options{Margin: 1})
 	res := reserve(t, s, "a", 2*lazyBytes)
-	start := s.records.sync.ended
+	start := s.records().sync.ended
 	for i := range uint64(lazyBytes/types.PieceSize + 8) {
 		if _, err := res.PutLazy(noise(1, i, types.PieceSize)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if syncs := s.records.sync.ended - start; syncs != 1 {
+	if syncs := s.records().sync.ended - start; syncs != 1 {
 		t.Fatalf("%d syncs, want 1", syncs)
 	}
 }

@@ -250,7 +250,7 @@ func TestFormat(t *testing.T) {
 		t.Fatalf("%q %v", good, err)
 	}
 	for text, want := range map[string]error{
-		string(formatLine(2)):         ErrNewer,
+		string(formatLine(3)):         ErrNewer,
 		"staddle store 1 00000000\n":  ErrCorrupt,
 		"staddle store 01 13502807\n": ErrCorrupt,
 		"staddle store 0 00000000\n":  ErrCorrupt,

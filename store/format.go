@@ -13,9 +13,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// formatVersion only moves forward: a store is upgraded at open and an older
-// program refuses it.
-const formatVersion = 1
+// A store begins with firstFormat and moves forward when it first needs more, so
+// that an older program refuses it; formatVersion is the newest that we read.
+const (
+	firstFormat   = 1
+	formatVersion = 2 // disks, and records that were lost
+)
 
 const (
 	formatFile = "format"
@@ -27,57 +30,73 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // claim makes dir ours: the lock is taken and the format file read or written.
 // The lock is returned also with an error, for the caller to close.
-func claim(fsys vfs.FS, dir string) (io.Closer, error) {
+func claim(fsys vfs.FS, dir string) (lock io.Closer, version int, err error) {
 	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return nil, diskError("make directory", dir, err)
+		return nil, 0, diskError("make directory", dir, err)
 	}
-	if err := refuseForeign(fsys, dir); err != nil {
-		return nil, err
+	if err := refuseForeign(fsys, dir, formatFile, lockFile); err != nil {
+		return nil, 0, err
 	}
-	lock, err := fsys.Lock(fsys.PathJoin(dir, lockFile))
+	lock, err = fsys.Lock(fsys.PathJoin(dir, lockFile))
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
-			return nil, diskError("make lock file", dir, err)
+			return nil, 0, diskError("make lock file", dir, err)
 		}
-		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+		return nil, 0, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
-	return lock, ratchet(fsys, dir)
+	version, err = ratchet(fsys, dir)
+	return lock, version, err
 }
 
-// refuseForeign keeps a wrong path from filling somebody's directory.
-func refuseForeign(fsys vfs.FS, dir string) error {
+// refuseForeign keeps a wrong path from filling somebody's directory: without the
+// file named mark it holds nothing but what is also fine.
+func refuseForeign(fsys vfs.FS, dir, mark string, fine ...string) error {
 	names, err := fsys.List(dir)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
 	}
-	if slices.Contains(names, formatFile) {
+	if slices.Contains(names, mark) {
 		return nil
 	}
 	for _, n := range names {
-		if n != lockFile && n != formatFile+".new" {
+		if n != mark+".new" && !slices.Contains(fine, n) {
 			return fmt.Errorf("%w: found %q in %s", ErrNotStore, n, dir)
 		}
 	}
 	return nil
 }
 
-func ratchet(fsys vfs.FS, dir string) error {
+func ratchet(fsys vfs.FS, dir string) (version int, err error) {
 	name := fsys.PathJoin(dir, formatFile)
 	b, err := readFile(fsys, name, 256)
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeFile(fsys, dir, formatFile, formatLine(formatVersion))
+		return firstFormat, writeFile(fsys, dir, formatFile, formatLine(firstFormat))
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	version, err := parseFormat(b)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	if version, err = parseFormat(b); err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
 	}
 	if version > formatVersion {
-		return fmt.Errorf("%w: format %d above %d; update staddle", ErrNewer, version, formatVersion)
+		return 0, fmt.Errorf("%w: format %d above %d; update staddle", ErrNewer, version, formatVersion)
 	}
+	return version, nil
+}
+
+// raise makes older programs refuse the store, before the first row that they
+// would not understand.
+func (r *records) raise() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.format >= formatVersion {
+		return nil
+	}
+	if err := writeFile(r.fs, r.root, formatFile, formatLine(formatVersion)); err != nil {
+		return err
+	}
+	r.format = formatVersion
 	return nil
 }
 

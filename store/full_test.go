@@ -148,7 +148,12 @@ func TestDiskFullMidRecord(t *testing.T) {
 }
 
 // failWrites fails operations of one kind on segment files.
-type failWrites struct{ now atomic.Pointer[failure] }
+type failWrites struct {
+	now atomic.Pointer[failure]
+	dir atomic.Pointer[string] // only below it, if any
+}
+
+func (f *failWrites) only(dir string) { f.dir.Store(&dir) }
 
 type failure struct {
 	kind errorfs.OpKind
@@ -160,6 +165,9 @@ func (f *failWrites) String() string                     { return "fail writes t
 func (f *failWrites) MaybeError(op errorfs.Op) error {
 	now := f.now.Load()
 	if now == nil || !strings.HasSuffix(op.Path, ".seg") || op.Kind != now.kind {
+		return nil
+	}
+	if dir := f.dir.Load(); dir != nil && !strings.HasPrefix(op.Path, *dir+"/") {
 		return nil
 	}
 	return now.err

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/staddle/staddle/types"
@@ -15,9 +18,10 @@ type grant struct {
 	r     *records
 	owner owner
 
+	token [8]byte // the value of references that came through this grant
+
 	mu   sync.Mutex
-	left int64        // bytes; changed under mu and r.mu
-	made []types.Hash // references that came through this grant
+	left int64 // bytes; changed under mu and r.mu
 	over bool
 }
 
@@ -33,7 +37,7 @@ func (s *Store) reserve(o owner, n int64) (*grant, error) {
 	if n < 0 {
 		return nil, fmt.Errorf("reserve %d bytes for %q, want at least 0", n, o.name)
 	}
-	r := s.records
+	r := s.records()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.writable(); err != nil {
@@ -42,12 +46,14 @@ func (s *Store) reserve(o owner, n int64) (*grant, error) {
 	if free := r.quota - r.live - r.reserved; r.quota > 0 && n > free {
 		return nil, &QuotaError{Owner: o.name, Want: n, Free: max(free, 0), Quota: r.quota}
 	}
-	need := r.room.margin + uint64(r.reserved) + uint64(n)
-	if err := r.room.check(fmt.Sprintf("reserving %d bytes", n), need); err != nil {
+	if err := r.hasRoom(n, nil); err != nil {
 		return nil, err
 	}
 	r.reserved += n
-	return &grant{s: s, r: r, owner: o, left: n}, nil
+	r.grants[o]++
+	g := &grant{s: s, r: r, owner: o, left: n}
+	binary.BigEndian.PutUint64(g.token[:], rand.Uint64())
+	return g, nil
 }
 
 // enter opens the store and the grant for one call; leave ends it.
@@ -70,24 +76,23 @@ func (g *grant) leave() {
 
 // putLazy stores a payload and syncs only when much is waiting.
 func (g *grant) putLazy(key types.Hash, payload []byte) error {
+	if g.r.full() {
+		if err := g.Sync(); err != nil {
+			return err
+		}
+	}
 	if err := g.enter(); err != nil {
 		return err
 	}
-	err := g.r.put(g, id{g.owner.kind, key}, payload)
-	g.leave()
-	if err != nil {
-		return err
-	}
-	if g.r.waiting() >= lazyBytes {
-		return g.Sync()
-	}
-	return nil
+	defer g.leave()
+	return g.r.put(g, id{g.owner.kind, key}, payload)
 }
 
-func (r *records) waiting() int64 {
+// full reports whether enough waits for a sync.
+func (r *records) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lazy
+	return r.lazy >= lazyBytes || r.index.waiting() >= lazyRows
 }
 
 // put stores a payload durably; callers at once share one sync.
@@ -136,13 +141,10 @@ func (g *grant) Release() error {
 	}
 	defer g.leave()
 	g.settle()
-	var err error
-	g.r.mu.Lock()
-	for _, key := range g.made {
-		err = errors.Join(err, g.r.drop(g.owner, key))
+	err := g.r.syncAll() // the walk sees what is committed
+	if err == nil {
+		err = g.r.dropAll(g.owner, func(token []byte) bool { return bytes.Equal(token, g.token[:]) })
 	}
-	g.r.mu.Unlock()
-	g.made = nil
 	g.r.clean.wake()
 	return errors.Join(err, g.r.syncAll())
 }
@@ -152,6 +154,9 @@ func (g *grant) settle() {
 	defer g.r.mu.Unlock()
 	g.r.reserved -= g.left
 	g.left, g.over = 0, true
+	if g.r.grants[g.owner]--; g.r.grants[g.owner] == 0 {
+		delete(g.r.grants, g.owner)
+	}
 }
 
 const releaseStep = 256 // references dropped under one hold of the lock
@@ -174,7 +179,7 @@ func (r *records) releaseOwner(o owner) error {
 	if err := r.dropFiles(o); err != nil {
 		return fmt.Errorf("release %q: %w", o.name, err)
 	}
-	if err := r.dropAll(o); err != nil {
+	if err := r.dropAll(o, nil); err != nil {
 		return fmt.Errorf("release %q: %w", o.name, err)
 	}
 	if err := r.index.set(o.releasing(), nil); err != nil {
@@ -184,23 +189,26 @@ func (r *records) releaseOwner(o owner) error {
 	return r.syncAll()
 }
 
-func (r *records) dropAll(o owner) error {
+// dropAll takes references of o away: those with a token that pick chooses, or
+// all when pick is nil. It keeps no more than a step of them in memory.
+func (r *records) dropAll(o owner, pick func(token []byte) bool) error {
 	from := o.prefix()
-	for steps := 0; ; steps++ {
-		keys, err := r.owned(o, from, releaseStep)
-		if err != nil || len(keys) == 0 {
+	for steps := 0; from != nil; steps++ {
+		keys, next, err := r.owned(o, from, pick)
+		if err != nil {
 			return err
 		}
 		if err := r.dropSome(o, keys); err != nil {
 			return err
 		}
-		from = append(o.row(keys[len(keys)-1]), 0)
+		from = next
 		if steps%16 == 15 {
 			if err := r.syncAll(); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
 }
 
 func (r *records) dropSome(o owner, keys []types.Hash) (err error) {
@@ -214,12 +222,17 @@ func (r *records) dropSome(o owner, keys []types.Hash) (err error) {
 
 var errEnough = errors.New("enough")
 
-// owned lists up to limit keys of o's committed references, from a row on.
-func (r *records) owned(o owner, from []byte, limit int) (keys []types.Hash, err error) {
+// owned lists a step of o's committed references, from a row on, and where the
+// next step begins; nil after the last.
+func (r *records) owned(o owner, from []byte, pick func(token []byte) bool) (keys []types.Hash, next []byte, err error) {
 	head := len(o.prefix())
-	err = scan(r.index.db, o.prefix(), from, func(k, _ []byte) error {
+	err = scan(r.index.db, o.prefix(), from, func(k, v []byte) error {
+		if pick != nil && !pick(v) {
+			return nil
+		}
 		keys = append(keys, types.Hash(k[head:]))
-		if len(keys) == limit {
+		if len(keys) == releaseStep {
+			next = append(bytes.Clone(k), 0)
 			return errEnough
 		}
 		return nil
@@ -227,5 +240,5 @@ func (r *records) owned(o owner, from []byte, limit int) (keys []types.Hash, err
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return keys, err
+	return keys, next, err
 }

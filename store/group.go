@@ -71,22 +71,72 @@ func (r *records) flush() error {
 		r.mu.Unlock()
 		return err
 	}
+	late := r.late
+	r.mu.Unlock()
+	if late != nil {
+		if err := r.finish(late); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
 	dirty, batch, gen, err := r.takeChanges()
 	r.mu.Unlock()
-	if err == nil {
-		err = r.land(dirty, batch)
-	}
 	if err != nil {
-		r.mu.Lock()
-		r.broken = err
-		r.mu.Unlock()
+		return r.breakDown(err)
+	}
+	return r.finish(&landing{dirty, batch, gen})
+}
+
+// landing is what one flush makes durable.
+type landing struct {
+	dirty map[*segment]bool
+	batch *pebble.Batch
+	gen   uint64
+}
+
+// finish makes a landing durable. A bucket that cannot be reached has lost
+// nothing: the landing waits for the next flush.
+func (r *records) finish(l *landing) error {
+	r.late = l
+	err := r.upload(l)
+	if err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	r.index.landed(gen)
+	r.late = nil
+	if err := r.land(l.dirty, l.batch); err != nil {
+		return r.breakDown(err)
+	}
+	r.index.landed(l.gen)
 	return nil
 }
 
+// upload makes objects of what is in memory.
+func (r *records) upload(l *landing) error {
+	for s, written := range l.dirty {
+		if written && s.disk.shelf.whole() {
+			if err := s.disk.judge(s.file.SyncData()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *records) breakDown(err error) error {
+	r.mu.Lock()
+	first := r.broken == nil
+	r.broken = err
+	r.mu.Unlock()
+	if first && errors.Is(err, ErrDiskGone) {
+		r.failed(r)
+	}
+	return fmt.Errorf("sync: %w", err)
+}
+
 func (r *records) takeChanges() (dirty map[*segment]bool, b *pebble.Batch, gen uint64, err error) {
+	if r.active != nil && r.active.disk.shelf.whole() {
+		err = r.seal() // it becomes an object now
+	}
 	for s := range r.dirty {
 		if !s.segmentRow.dead {
 			err = errors.Join(err, r.index.set(segmentKey(s.number), s.encode()))
@@ -100,7 +150,7 @@ func (r *records) takeChanges() (dirty map[*segment]bool, b *pebble.Batch, gen u
 func (r *records) land(dirty map[*segment]bool, b *pebble.Batch) (err error) {
 	for s, written := range dirty {
 		if written {
-			err = errors.Join(err, s.file.SyncData())
+			err = errors.Join(err, s.disk.judge(s.file.SyncData()))
 		}
 		err = errors.Join(err, r.segs.release(s))
 	}

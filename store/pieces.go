@@ -18,7 +18,10 @@ func (s *Store) Pieces() *Pieces { return &Pieces{s} }
 // Reservation is room for pieces of one owner. Several goroutines may put
 // through one Reservation; Commit or Release ends it. A reservation does not
 // outlive the process; what was put through it does.
-type Reservation struct{ *grant }
+type Reservation struct {
+	*grant
+	ahead ahead
+}
 
 // Reserve sets n bytes of pieces aside, before the first of them is written.
 // Errors: ErrQuota, ErrDiskFull.
@@ -27,7 +30,7 @@ func (p *Pieces) Reserve(owned string, n int64) (*Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reservation{g}, nil
+	return &Reservation{grant: g}, nil
 }
 
 // Put stores a piece durably and gives its digest. A piece that is held already
@@ -53,7 +56,7 @@ func (p *Pieces) Get(digest types.Hash) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.payload(id{kindPiece, digest})
+	b, err := p.s.records().payload(id{kindPiece, digest})
 	return b, missing(digest, err)
 }
 
@@ -64,7 +67,7 @@ func (p *Pieces) ReadAt(digest types.Hash, off, n int64) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.read(id{kindPiece, digest}, off, n)
+	b, err := p.s.records().read(id{kindPiece, digest}, off, n)
 	return b, missing(digest, err)
 }
 
@@ -87,7 +90,7 @@ func (p *Pieces) Size(digest types.Hash) (int64, error) {
 		return 0, err
 	}
 	defer p.s.gate.leave()
-	e, ok, err := p.s.records.held(id{kindPiece, digest})
+	e, ok, err := p.s.records().held(id{kindPiece, digest})
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -121,5 +124,5 @@ func (p *Pieces) Release(owned string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	return p.s.records.releaseOwner(o)
+	return p.s.records().releaseOwner(o)
 }

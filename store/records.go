@@ -13,34 +13,45 @@ import (
 	"github.com/staddle/staddle/types"
 )
 
-// lazyBytes of records may wait for a sync; more makes PutLazy sync by itself.
-const lazyBytes = 16 << 20
+// lazyBytes of records and lazyRows of the index may wait for a sync; more makes
+// PutLazy and compaction sync by themselves.
+const (
+	lazyBytes = 16 << 20
+	lazyRows  = 16 << 10
+)
 
 // records keeps payloads by id in segments, with owners, a quota and an index.
 //
 // Order of locks: grant.mu, then mu, then those of index and segments.
 type records struct {
 	fs    vfs.FS
-	dir   string // of the segments
+	root  string // of the store
 	opt   Options
-	room  *diskRoom
+	room  *diskRoom // of the key-value store
 	index *index
 	segs  *segments
 	sync  group
 	clean *compactor
+	// failed is told that a disk went with what was not yet durable.
+	failed func(*records)
 
 	mu       sync.Mutex
+	disks    []*disk           // the first is the directory of the store
+	format   int               // of the format file
 	active   *segment          // appended to; nil: the next append makes one
 	dirty    map[*segment]bool // changed since the last flush, each in use; true: written to
 	next     uint32            // number of the next segment
 	quota    int64
-	reserved int64 // granted and not yet used
-	live     int64 // bytes of payload with references
-	count    int64 // of records with references
-	disk     int64 // bytes of all segments
-	files    int   // segments
-	lazy     int64 // bytes appended since the last flush
-	broken   error // a sync failed: nobody knows what is on disk
+	grants   map[owner]int // open reservations
+	reserved int64         // granted and not yet used
+	live     int64         // bytes of payload with references
+	count    int64         // of records with references
+	disk     int64         // bytes of all segments
+	files    int           // segments
+	deleted  int           // segments, since the start
+	lazy     int64         // bytes appended since the last flush
+	late     *landing      // belongs to the flush in work
+	broken   error         // a sync failed: nobody knows what is on disk
 }
 
 // Usage is what the store holds, in bytes.
@@ -60,15 +71,27 @@ func (s *Store) Usage() (Usage, error) {
 		return Usage{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	heads := int64(r.files)*segmentHeader + r.count*recordHeader
 	return Usage{
 		Quota: r.quota, Reserved: r.reserved, Live: r.live, Count: r.count,
-		Disk: r.disk, Dead: r.disk - heads - r.live, Segments: r.files,
+		Disk: r.disk, Dead: r.disk - r.heads() - r.live, Segments: r.files,
 	}, nil
 }
+
+// IndexBytes is the length of the files of the key-value store, with blocks,
+// tables, index and journal. They do not count against the quota.
+func (s *Store) IndexBytes() (int64, error) {
+	if err := s.gate.enter(); err != nil {
+		return 0, err
+	}
+	defer s.gate.leave()
+	return int64(s.db.Metrics().DiskSpaceUsage()), nil
+}
+
+// heads are the bytes of the headers of segments and of records that live.
+func (r *records) heads() int64 { return int64(r.files)*segmentHeader + r.count*recordHeader }
 
 // SetQuota changes the quota; what is held or reserved above it stays.
 func (s *Store) SetQuota(quota int64) error {
@@ -79,9 +102,9 @@ func (s *Store) SetQuota(quota int64) error {
 	if quota < 0 {
 		return fmt.Errorf("quota of %d bytes, want at least 0", quota)
 	}
-	s.records.mu.Lock()
-	defer s.records.mu.Unlock()
-	s.records.quota = quota
+	s.records().mu.Lock()
+	defer s.records().mu.Unlock()
+	s.records().quota = quota
 	return nil
 }
 
@@ -96,45 +119,63 @@ func (r *records) read(i id, off, n int64) ([]byte, error) {
 			return fmt.Errorf("read bytes %d to %d of a %s of %d", off, off+n, kindName(i.kind), e.n)
 		}
 		out = make([]byte, n)
-		return readFull(s.file, out, e.off+recordHeader+off)
+		if err := readFull(s.file, out, e.off+recordHeader+off); err != nil {
+			return r.unreadable(i, e.place, s, err)
+		}
+		return nil
 	})
 	return out, err
 }
 
+// unreadable is the error of a record that could not be read: its disk is gone,
+// or it is damaged.
+func (r *records) unreadable(i id, p place, s *segment, err error) error {
+	if err = s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+		return fmt.Errorf("%s %s: %w", kindName(i.kind), i.key.Short(), err)
+	}
+	return r.corrupt(i, p, err)
+}
+
 // payload gives a whole payload after checking it, if somebody owns it.
 func (r *records) payload(i id) ([]byte, error) {
-	_, ok, err := r.held(i)
-	if err == nil && !ok {
-		err = ErrAbsent
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r.stored(i)
+	var out []byte
+	err := r.visit(i, func(e entry, s *segment) (err error) {
+		if e.refs == 0 {
+			return ErrAbsent
+		}
+		out, err = r.load(i, e, s)
+		return err
+	})
+	return out, err
 }
 
 // stored gives a whole payload after checking it, owned or not.
 func (r *records) stored(i id) ([]byte, error) {
 	var out []byte
-	err := r.visit(i, func(e entry, s *segment) error {
-		b := make([]byte, e.size())
-		if err := readFull(s.file, b, e.off); err != nil {
-			return r.corrupt(i, e.place, err)
-		}
-		h, err := parseHeader(b)
-		if err == nil && (h.kind != i.kind || h.key != i.key || h.n != e.n) {
-			err = fmt.Errorf("another record stands here: %s %s of %d bytes", kindName(h.kind), h.key.Short(), h.n)
-		}
-		if err == nil {
-			err = h.checkPayload(b[recordHeader:])
-		}
-		if err != nil {
-			return r.corrupt(i, e.place, err)
-		}
-		out = b[recordHeader:]
-		return nil
+	err := r.visit(i, func(e entry, s *segment) (err error) {
+		out, err = r.load(i, e, s)
+		return err
 	})
 	return out, err
+}
+
+// load reads and checks the record at an entry.
+func (r *records) load(i id, e entry, s *segment) ([]byte, error) {
+	b := make([]byte, e.size())
+	if err := readFull(s.file, b, e.off); err != nil {
+		return nil, r.unreadable(i, e.place, s, err)
+	}
+	h, err := parseHeader(b)
+	if err == nil && (h.kind != i.kind || h.key != i.key || h.n != e.n) {
+		err = fmt.Errorf("another record stands here: %s %s of %d bytes", kindName(h.kind), h.key.Short(), h.n)
+	}
+	if err == nil {
+		err = h.checkPayload(b[recordHeader:])
+	}
+	if err != nil {
+		return nil, r.corrupt(i, e.place, err)
+	}
+	return b[recordHeader:], nil
 }
 
 func (r *records) corrupt(i id, p place, err error) error {
@@ -144,7 +185,7 @@ func (r *records) corrupt(i id, p place, err error) error {
 // held is the entry of a record that somebody owns.
 func (r *records) held(i id) (entry, bool, error) {
 	e, ok, err := r.index.entry(i)
-	return e, ok && e.refs > 0, err
+	return e, ok && e.refs > 0 && !e.lost(), err
 }
 
 // visit calls fn with the entry of i and its open segment. Compaction may move
@@ -155,7 +196,7 @@ func (r *records) visit(i id, fn func(entry, *segment) error) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || e.lost() {
 			return ErrAbsent
 		}
 		s, err := r.segs.acquire(e.segment)
@@ -164,6 +205,9 @@ func (r *records) visit(i id, fn func(entry, *segment) error) error {
 				return errors.Join(err, r.corrupt(i, e.place, errGone))
 			}
 			continue
+		}
+		if errors.Is(err, ErrDiskGone) {
+			return fmt.Errorf("%s %s: %w", kindName(i.kind), i.key.Short(), err)
 		}
 		if err != nil {
 			return r.corrupt(i, e.place, err)
@@ -197,9 +241,11 @@ func (r *records) put(g *grant, i id, payload []byte) error {
 	if err := r.writable(); err != nil {
 		return err
 	}
-	owned, err := r.index.get(g.owner.row(i.key))
-	if err != nil || (owned != nil && same) {
-		return err
+	var owned []byte // what nobody owns needs no look-up
+	if old.refs > 0 {
+		if owned, err = r.index.get(g.owner.row(i.key)); err != nil || (owned != nil && same) {
+			return err
+		}
 	}
 	if err := r.charge(g, old, same, h.n); err != nil {
 		return err
@@ -218,8 +264,9 @@ func (r *records) put(g *grant, i id, payload []byte) error {
 // so putting it again heals it. On an error r.mu is free.
 func (r *records) lockUnchanged(i id, payload []byte) (old entry, held, same bool, err error) {
 	for {
-		seen, found, err := r.index.entry(i)
-		if err != nil && !errors.Is(err, ErrCorrupt) {
+		version := r.index.version(i)
+		seen, found, err := r.index.likelyNew(i)
+		if err != nil {
 			return entry{}, false, false, err
 		}
 		same := false
@@ -228,14 +275,10 @@ func (r *records) lockUnchanged(i id, payload []byte) (old entry, held, same boo
 			same = err == nil && bytes.Equal(stored, payload)
 		}
 		r.mu.Lock()
-		now, held, err := r.index.entry(i)
-		if err == nil && held == found && now.place == seen.place {
-			return now, held, same, nil
+		if r.index.version(i) == version {
+			return seen, found, same, nil
 		}
 		r.mu.Unlock()
-		if err != nil {
-			return entry{}, false, false, err
-		}
 	}
 }
 
@@ -273,7 +316,9 @@ func (r *records) place(g *grant, i id, p replacement) error {
 		return err
 	}
 	if p.held && p.old.refs > 0 {
-		r.account(p.old.place, -1)
+		if !p.old.lost() {
+			r.account(p.old.place, -1)
+		}
 		r.account(at, +1)
 		r.pay(g, int64(p.h.n))
 	}
@@ -332,11 +377,7 @@ func (r *records) refer(g *grant, i id) error {
 	if err := r.index.set(i.row(), e.encode()); err != nil {
 		return err
 	}
-	if err := r.index.set(g.owner.row(i.key), []byte{}); err != nil {
-		return err
-	}
-	g.made = append(g.made, i.key)
-	return nil
+	return r.index.set(g.owner.row(i.key), g.token[:])
 }
 
 // drop takes o's reference to a record away; the caller holds r.mu.
@@ -356,24 +397,42 @@ func (r *records) drop(o owner, key types.Hash) error {
 	if e.refs--; e.refs > 0 {
 		return r.index.set(i.row(), e.encode())
 	}
-	r.account(e.place, -1)
+	if !e.lost() {
+		r.account(e.place, -1)
+	}
 	return r.index.set(i.row(), nil)
 }
 
 // append writes a record at the end of the active segment; the caller holds
-// r.mu. After an error the store is as before.
-func (r *records) append(h header, payload []byte) (place, error) {
-	if err := r.roll(h.size()); err != nil {
-		return place{}, err
+// r.mu. A disk that refuses is left for another, once each. After an error the
+// store is as before.
+func (r *records) append(h header, payload []byte) (at place, err error) {
+	for range r.disks {
+		if err = r.roll(h.size()); err != nil {
+			return place{}, err
+		}
+		s := r.active
+		if at, err = r.write(s, h, payload); err == nil {
+			return at, nil
+		}
+		if len(r.disks) == 1 {
+			break
+		}
+		if err := r.seal(); err != nil {
+			return place{}, err
+		}
 	}
-	s := r.active
+	return place{}, err
+}
+
+func (r *records) write(s *segment, h header, payload []byte) (place, error) {
 	at := place{s.number, s.end, h.n}
 	_, err := s.file.WriteAt(h.encode(), s.end)
 	if err == nil {
 		_, err = s.file.WriteAt(payload, s.end+recordHeader)
 	}
 	if err != nil {
-		return place{}, diskError("write a "+kindName(h.kind), r.dir, err)
+		return place{}, diskError("write a "+kindName(h.kind), s.disk.dir, s.disk.judge(err))
 	}
 	s.end += h.size()
 	r.disk += h.size()
@@ -391,9 +450,13 @@ func (r *records) roll(size int64) error {
 	if err := r.seal(); err != nil {
 		return err
 	}
-	s, err := r.segs.create(r.next)
+	d, err := r.choose()
 	if err != nil {
 		return err
+	}
+	s, err := r.segs.create(d, r.next)
+	if err != nil {
+		return d.judge(err)
 	}
 	r.next++
 	r.active = s

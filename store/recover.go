@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // openRecords brings segments and index together again after whatever happened.
-func openRecords(s *Store, room *diskRoom) (*records, error) {
-	dir := s.opt.fs.PathJoin(s.dir, segmentsDir)
+func openRecords(s *Store, room *diskRoom, quota int64) (*records, error) {
 	r := &records{
-		fs: s.opt.fs, dir: dir, opt: s.opt, room: room, index: newIndex(s.db), quota: s.opt.Quota,
-		segs:  &segments{fs: s.opt.fs, dir: dir, max: s.opt.OpenSegments, all: map[uint32]*segment{}},
-		dirty: map[*segment]bool{}, next: 1,
+		fs: s.opt.fs, root: s.dir, format: s.format, opt: s.opt, room: room, index: newIndex(s.db), quota: quota,
+		failed: s.replace,
+		segs:   &segments{max: s.opt.OpenSegments, all: map[uint32]*segment{}},
+		dirty:  map[*segment]bool{}, next: 1, grants: map[owner]int{},
 	}
 	r.clean = newCompactor(r, s.note)
 	if err := r.recover(); err != nil {
@@ -25,17 +23,20 @@ func openRecords(s *Store, room *diskRoom) (*records, error) {
 }
 
 func (r *records) recover() error {
+	if err := r.openDisks(r.root); err != nil {
+		return err
+	}
 	known, err := r.segmentRows()
 	if err != nil {
 		return err
 	}
-	files, err := r.segmentFiles()
+	files, err := r.segmentFiles(known)
 	if err != nil {
 		return err
 	}
-	for number, size := range files {
+	for number, at := range files {
 		row, ok := known[number]
-		if err := r.recoverSegment(number, row, ok, size); err != nil {
+		if err := r.recoverSegment(number, row, ok, at); err != nil {
 			return fmt.Errorf("recover segment %d: %w", number, err)
 		}
 	}
@@ -69,40 +70,61 @@ func (r *records) segmentRows() (map[uint32]segmentRow, error) {
 	return rows, err
 }
 
-// segmentFiles gives the sizes of the segment files; foreign names are left alone.
-func (r *records) segmentFiles() (map[uint32]int64, error) {
-	names, err := r.fs.List(r.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list segments: %w", err)
-	}
-	sizes := map[uint32]int64{}
-	for _, name := range names {
-		if number, ok := parseSegmentName(name); ok {
-			info, err := r.fs.Stat(r.fs.PathJoin(r.dir, name))
-			if err != nil {
-				return nil, fmt.Errorf("segment %d: %w", number, err)
+// standing is where a segment file was found.
+type standing struct {
+	disk *disk
+	size int64
+}
+
+// segmentFiles finds the segment files of all disks that are there.
+func (r *records) segmentFiles(known map[uint32]segmentRow) (map[uint32]standing, error) {
+	files := map[uint32]standing{}
+	for _, d := range r.disks {
+		if d.down.Load() != nil {
+			continue
+		}
+		sizes, err := d.shelf.list()
+		if err = d.judge(err); errors.Is(err, ErrDiskGone) {
+			continue // its segments stay as the index knows them
+		}
+		if err != nil {
+			return nil, err
+		}
+		for number, size := range sizes {
+			at, other := standing{d, size}, files[number]
+			if other.disk != nil {
+				if row := known[number]; row.disk != d.number {
+					at, other = other, at
+				}
+				// A disk was away when its newest file was not yet indexed, and the
+				// number was given again: nobody was promised what is in that one.
+				if err := other.disk.shelf.remove(number); err != nil {
+					return nil, fmt.Errorf("segment %d stands in %s, too: %w", number, other.disk.dir, err)
+				}
 			}
-			sizes[number] = info.Size()
+			files[number] = at
 		}
 	}
-	return sizes, nil
+	return files, nil
 }
 
 // recoverSegment brings one file and its row together: a compacted file is
 // deleted, records behind the last indexed one are indexed, a torn tail is cut.
-func (r *records) recoverSegment(number uint32, row segmentRow, known bool, size int64) error {
+func (r *records) recoverSegment(number uint32, row segmentRow, known bool, at standing) error {
 	r.next = max(r.next, number+1)
-	s := &segment{number: number, segmentRow: row}
+	d, size := at.disk, at.size
+	s := &segment{number: number, disk: d, segmentRow: row}
 	if row.dead {
-		return errors.Join(r.segs.fs.Remove(r.segs.path(number)), r.index.set(segmentKey(number), nil))
+		return errors.Join(d.shelf.remove(number), r.index.set(segmentKey(number), nil))
 	}
 	if !known {
-		ok, err := r.headed(number, size)
+		ok, err := headed(d.shelf, number, size)
 		if err != nil || !ok {
-			return errors.Join(err, r.segs.fs.Remove(r.segs.path(number)))
+			return errors.Join(err, d.shelf.remove(number))
 		}
 		s.end = segmentHeader
 	}
+	s.segmentRow.disk = d.number
 	r.segs.add(s)
 	r.live += s.live - s.count*recordHeader
 	r.count += s.count
@@ -119,18 +141,24 @@ func (r *records) recoverSegment(number uint32, row segmentRow, known bool, size
 
 // headed reports whether the file begins as a segment does; a crash while it was
 // made leaves less, and nothing in it.
-func (r *records) headed(number uint32, size int64) (bool, error) {
+func headed(on shelf, number uint32, size int64) (ok bool, err error) {
 	if size < segmentHeader {
 		return false, nil
 	}
-	b, err := readFile(r.fs, r.segs.path(number), segmentHeader)
+	f, err := on.open(number)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := make([]byte, segmentHeader)
+	err = readFull(f, b, 0)
 	return err == nil && bytes.Equal(b, segmentHead(number)), err
 }
 
 // readTail indexes the whole records behind s.end and cuts what follows them.
 // Nobody was told that they are stored, so they have no owner yet.
 func (r *records) readTail(s *segment, size int64) (err error) {
-	f, err := r.fs.OpenReadWrite(r.segs.path(s.number), category, vfs.SequentialReadsOption)
+	f, err := s.disk.shelf.reopen(s.number)
 	if err != nil {
 		return err
 	}
@@ -147,7 +175,7 @@ func (r *records) readTail(s *segment, size int64) (err error) {
 		s.end = rec.off + rec.size()
 	}
 	if s.end < size {
-		return r.segs.cut(s.number, s.end)
+		return s.disk.shelf.cut(s.number, s.end)
 	}
 	return f.SyncData() // before anybody relies on the adopted records
 }
@@ -165,10 +193,17 @@ func (r *records) adopt(segment uint32, rec found) error {
 // that somebody deleted, whose records read as corrupt from now on.
 func (r *records) recoverLost(number uint32, row segmentRow) error {
 	r.next = max(r.next, number+1)
+	d := r.diskNumber(row.disk)
+	if d == nil {
+		return &CorruptError{What: "index", Segment: number, Reason: fmt.Sprintf("it stands on disk %d, which is not known", row.disk)}
+	}
 	if row.dead {
+		if d.down.Load() != nil {
+			return nil // the file is deleted when the disk is there again
+		}
 		return r.index.set(segmentKey(number), nil)
 	}
-	s := &segment{number: number, segmentRow: row, stuck: true}
+	s := &segment{number: number, disk: d, segmentRow: row, stuck: true}
 	r.segs.add(s)
 	r.live += s.live - s.count*recordHeader
 	r.count += s.count
@@ -177,10 +212,20 @@ func (r *records) recoverLost(number uint32, row segmentRow) error {
 	return nil
 }
 
-// chooseActive goes on in the newest segment when that is whole and has room.
-func (r *records) chooseActive(files map[uint32]int64) error {
-	s := r.segs.get(r.next - 1)
-	if s == nil || s.stuck || files[s.number] < s.end || s.end >= r.opt.SegmentSize {
+// chooseActive goes on in the newest segment of the disk that is to be filled, when
+// that is whole and has room.
+func (r *records) chooseActive(files map[uint32]standing) error {
+	d, err := r.choose()
+	if err != nil || d.shelf.whole() {
+		return nil // the first write says why it cannot be
+	}
+	var s *segment
+	for _, other := range r.segs.list() { // by number
+		if other.disk == d {
+			s = other
+		}
+	}
+	if s == nil || s.stuck || files[s.number].size < s.end || s.end >= r.opt.SegmentSize {
 		return nil
 	}
 	if err := r.segs.reopen(s); err != nil {
@@ -211,10 +256,14 @@ func (r *records) finishReleases() error {
 
 // close makes lazy writes durable and closes the files.
 func (r *records) close() error {
+	r.clean.interrupt()
 	r.clean.done.Wait()
 	err := r.syncAll()
 	r.mu.Lock()
 	err = errors.Join(err, r.seal())
+	if late := r.late; late != nil && late.batch != nil {
+		err = errors.Join(err, late.batch.Close()) // what could not be stored
+	}
 	r.mu.Unlock()
 	return errors.Join(err, r.index.close(), r.segs.close())
 }

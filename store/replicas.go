@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/bits"
 
@@ -78,7 +77,7 @@ func (p *Replicas) Get(lot types.LotID, rng, piece uint32) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.payload(replicaID(lot, rng, piece))
+	b, err := p.s.records().payload(replicaID(lot, rng, piece))
 	return b, atLot(lot, rng, piece, err)
 }
 
@@ -90,7 +89,7 @@ func (p *Replicas) ReadAt(lot types.LotID, rng, piece uint32, off, n int64) ([]b
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records.read(replicaID(lot, rng, piece), off, n)
+	b, err := p.s.records().read(replicaID(lot, rng, piece), off, n)
 	return b, atLot(lot, rng, piece, err)
 }
 
@@ -126,7 +125,7 @@ func (p *Replicas) Have(lot types.LotID, rng uint32) (b Bitmap, err error) {
 	}
 	defer p.s.gate.leave()
 	for piece := range uint32(types.MaxRangePieces) {
-		_, ok, err := p.s.records.held(replicaID(lot, rng, piece))
+		_, ok, err := p.s.records().held(replicaID(lot, rng, piece))
 		if err != nil {
 			return Bitmap{}, err
 		}
@@ -144,7 +143,7 @@ func (p *Replicas) Drop(lot types.LotID) error {
 		return err
 	}
 	defer p.s.gate.leave()
-	return p.s.records.releaseOwner(lotOwner(lot))
+	return p.s.records().releaseOwner(lotOwner(lot))
 }
 
 // dropFiles deletes the small files of a lot; other owners have none.
@@ -173,7 +172,7 @@ func (p *Replicas) SetFile(lot types.LotID, name string, b []byte) error {
 	if len(b) > MaxFile {
 		return fmt.Errorf("file %q of %d bytes above limit %d", name, len(b), MaxFile)
 	}
-	if err := p.s.records.room.floor("write " + name); err != nil {
+	if err := p.s.records().room.floor("write " + name); err != nil {
 		return err
 	}
 	if err := p.s.db.Set(fileKey(lot, name), b, pebble.Sync); err != nil {
@@ -212,22 +211,10 @@ func (p *Replicas) Lots(fn func(types.LotID) error) error {
 		return err
 	}
 	defer p.s.gate.leave()
-	prefix := []byte{prefixOwned, kindReplica, types.HashSize}
-	from := prefix
-	for {
-		var lot types.LotID
-		err := scan(p.s.db, prefix, from, func(k, _ []byte) error {
-			lot = types.LotID(k[len(prefix):])
-			return errEnough
-		})
-		if !errors.Is(err, errEnough) {
-			return err
+	return p.s.records().owners(kindReplica, func(o owner) error {
+		if len(o.name) != types.HashSize {
+			return &CorruptError{What: "index", Reason: fmt.Sprintf("lot of %d bytes", len(o.name))}
 		}
-		if err := fn(lot); err != nil {
-			return err
-		}
-		if from = after(lotOwner(lot).prefix()); from == nil {
-			return nil
-		}
-	}
+		return fn(types.LotID([]byte(o.name)))
+	})
 }

@@ -6,17 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // segment is one file of records. end, live and count belong to who holds
 // records.mu; file, users and gone to who holds segments.mu.
 type segment struct {
 	number uint32
+	disk   *disk
 	segmentRow
 
-	file  vfs.File
+	file  segmentFile
 	users int
 	gone  bool
 	stuck bool // compaction met damage here and leaves the file to Verify
@@ -30,8 +29,6 @@ var errGone = errors.New("segment is gone")
 // segments are the files of a store. A file stays open while somebody uses it
 // and, up to a number, afterwards.
 type segments struct {
-	fs  vfs.FS
-	dir string
 	max int
 
 	mu   sync.Mutex
@@ -46,8 +43,6 @@ func parseSegmentName(name string) (uint32, bool) {
 	n, err := strconv.ParseUint(hex, 16, 32)
 	return uint32(n), ok && err == nil && n > 0 && segmentName(uint32(n)) == name
 }
-
-func (g *segments) path(number uint32) string { return g.fs.PathJoin(g.dir, segmentName(number)) }
 
 func (g *segments) add(s *segment) {
 	g.mu.Lock()
@@ -66,10 +61,13 @@ func (g *segments) acquire(number uint32) (*segment, error) {
 	if s == nil {
 		return nil, errGone
 	}
+	if err := s.disk.gone(); err != nil {
+		return nil, err
+	}
 	if s.file == nil {
-		f, err := g.fs.Open(g.path(number), vfs.RandomReadsOption)
+		f, err := s.disk.shelf.open(number)
 		if err != nil {
-			return nil, fmt.Errorf("open segment %d: %w", number, err)
+			return nil, s.disk.judge(fmt.Errorf("open segment %d: %w", number, err))
 		}
 		s.file = f
 		g.open++
@@ -101,14 +99,14 @@ func (g *segments) closeFile(s *segment) error {
 // remove deletes the file; readers that have it open go on.
 func (g *segments) remove(s *segment) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	s.gone = true
 	delete(g.all, s.number)
 	var err error
 	if s.users == 0 {
 		err = g.closeFile(s)
 	}
-	return errors.Join(err, g.fs.Remove(g.path(s.number)))
+	g.mu.Unlock() // a large file takes its time to go: readers need not wait
+	return errors.Join(err, s.disk.shelf.remove(s.number))
 }
 
 func (g *segments) close() (err error) {
@@ -120,29 +118,22 @@ func (g *segments) close() (err error) {
 	return err
 }
 
-// create makes an empty segment, open for writing and with one user.
-func (g *segments) create(number uint32) (*segment, error) {
-	name := g.path(number)
-	f, err := g.fs.OpenReadWrite(name, category)
+// create makes an empty segment on d, open for writing and with one user.
+func (g *segments) create(d *disk, number uint32) (*segment, error) {
+	f, err := d.shelf.create(number)
 	if err != nil {
-		return nil, diskError("create a segment", g.dir, err)
+		return nil, err
 	}
-	if _, err = f.WriteAt(segmentHead(number), 0); err == nil {
-		err = syncDir(g.fs, g.dir)
-	}
-	if err != nil {
-		return nil, errors.Join(diskError("begin a segment", g.dir, err), f.Close(), g.fs.Remove(name))
-	}
-	s := &segment{number: number, segmentRow: segmentRow{end: segmentHeader}, file: f, users: 1}
+	s := &segment{number: number, disk: d, segmentRow: segmentRow{end: segmentHeader, disk: d.number}, file: f, users: 1}
 	g.add(s)
 	return s, nil
 }
 
 // reopen makes a segment found at start writable, with one user.
 func (g *segments) reopen(s *segment) error {
-	f, err := g.fs.OpenReadWrite(g.path(s.number), category)
+	f, err := s.disk.shelf.reopen(s.number)
 	if err != nil {
-		return diskError("open a segment", g.dir, err)
+		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,19 +141,4 @@ func (g *segments) reopen(s *segment) error {
 	s.users++
 	g.open++
 	return nil
-}
-
-// cut shortens a file to end bytes.
-func (g *segments) cut(number uint32, end int64) error {
-	name := g.path(number)
-	if g.fs == vfs.Default {
-		return truncate(name, end) // syncs what stays, too
-	}
-	if err := vfs.LimitedCopy(g.fs, name, name+".new", end); err != nil {
-		return err
-	}
-	if err := g.fs.Rename(name+".new", name); err != nil {
-		return err
-	}
-	return syncDir(g.fs, g.dir)
 }

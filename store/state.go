@@ -29,6 +29,7 @@ const (
 	prefixSegment   = 's'
 	prefixReleasing = 'z'
 	prefixFile      = 'f'
+	prefixDisk      = 'd'
 )
 
 func nodeKey(c cid.Cid) ([]byte, error) {
@@ -237,7 +238,7 @@ func (b *Batch) Commit() error {
 		return err
 	}
 	defer b.s.gate.leave()
-	if err := b.s.records.room.floor("commit"); err != nil {
+	if err := b.s.records().room.floor("commit"); err != nil {
 		return err
 	}
 	pb := b.s.db.NewBatch()

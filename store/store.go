@@ -70,8 +70,10 @@ type Store struct {
 	dir     string
 	opt     Options
 	lock    io.Closer
+	format  int // of the files, when it was opened
 	db      *pebble.DB
-	records *records
+	now     atomic.Pointer[records]
+	heal    healing
 	gate    gate
 	trouble atomic.Pointer[error]
 }
@@ -95,7 +97,7 @@ func Memory(o Options) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	if s.lock, err = claim(s.opt.fs, s.dir); err != nil {
+	if s.lock, s.format, err = claim(s.opt.fs, s.dir); err != nil {
 		return err
 	}
 	room := &diskRoom{fs: s.opt.fs, dir: s.dir, margin: s.opt.Margin}
@@ -108,9 +110,14 @@ func (s *Store) open() (err error) {
 	if s.db, err = pebble.Open(s.opt.fs.PathJoin(s.dir, dbDir), s.dbOptions()); err != nil {
 		return diskError("open the index", s.dir, err)
 	}
-	s.records, err = openRecords(s, room)
+	r, err := openRecords(s, room, s.opt.Quota)
+	if err == nil {
+		s.now.Store(r)
+	}
 	return err
 }
+
+func (s *Store) records() *records { return s.now.Load() }
 
 // makeDirs makes the directories and their names durable: a synced file in a
 // directory that a power cut forgets is lost all the same.
@@ -167,15 +174,16 @@ func (s *Store) Trouble() error {
 
 // Close waits for calls in progress, makes lazy writes durable and closes.
 func (s *Store) Close() error {
-	if !s.gate.shut(s.records.clean.interrupt) {
+	if !s.gate.shut(func() { s.records().clean.interrupt() }) {
 		return ErrClosed
 	}
+	s.heal.work.Wait()
 	return s.closeFiles()
 }
 
 func (s *Store) closeFiles() (err error) {
-	if s.records != nil {
-		err = s.records.close()
+	if r := s.records(); r != nil {
+		err = errors.Join(r.close(), s.heal.close())
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())

@@ -22,6 +22,9 @@ type Problem struct {
 
 // Error tells the problem in one line.
 func (p *Problem) Error() string {
+	if p.Kind == "disk" {
+		return p.Err.Error()
+	}
 	if p.Segment == 0 {
 		return fmt.Sprintf("%s %s: %v", p.Kind, p.Key.Short(), p.Err)
 	}
@@ -32,6 +35,7 @@ func (p *Problem) Error() string {
 type Verified struct {
 	Records, Blocks int64
 	Bytes           int64 // of segments
+	Lost            int64 // records to be fetched again; see Losses
 }
 
 // Verify reads everything that was durable when it began, checks every hash and
@@ -42,13 +46,13 @@ func (s *Store) Verify(bad func(Problem) error) (Verified, error) {
 		return Verified{}, err
 	}
 	defer s.gate.leave()
-	r := s.records
+	r := s.records()
 	r.clean.work.Lock()
 	defer r.clean.work.Unlock()
-	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) {
+	if err := r.syncAll(); err != nil && !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrDiskGone) {
 		return Verified{}, err
 	}
-	v := &verifier{r: r, bad: bad, db: s.db.NewSnapshot(), ends: map[uint32]int64{}}
+	v := &verifier{r: r, bad: bad, db: s.db.NewSnapshot(), ends: map[uint32]int64{}, away: map[*disk]bool{}}
 	err := v.run()
 	return v.seen, errors.Join(err, v.db.Close())
 }
@@ -58,12 +62,18 @@ type verifier struct {
 	bad  func(Problem) error
 	db   *pebble.Snapshot
 	ends map[uint32]int64
+	away map[*disk]bool
 	seen Verified
 }
 
 func (v *verifier) run() error {
 	if err := v.blocks(); err != nil {
 		return err
+	}
+	for _, d := range v.r.diskList() {
+		if err := v.gone(d, d.gone()); err != nil {
+			return err
+		}
 	}
 	for _, s := range v.r.segs.list() {
 		row, err := lookup(v.db, segmentKey(s.number))
@@ -78,11 +88,23 @@ func (v *verifier) run() error {
 			return err
 		}
 		v.ends[s.number] = known.end
+		if v.away[s.disk] {
+			continue
+		}
 		if err := v.segment(s.number, known); err != nil {
 			return err
 		}
 	}
 	return v.rows()
+}
+
+// gone reports, once, a disk that is not there, if that is what err says.
+func (v *verifier) gone(d *disk, err error) error {
+	if !errors.Is(err, ErrDiskGone) || v.away[d] {
+		return nil
+	}
+	v.away[d] = true
+	return v.bad(Problem{Kind: "disk", Owned: true, Err: err})
 }
 
 // blocks checks every block of state.
@@ -120,6 +142,9 @@ func (v *verifier) segment(number uint32, row segmentRow) (err error) {
 		rec, err := in.next()
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err := s.disk.judge(err); errors.Is(err, ErrDiskGone) {
+			return v.gone(s.disk, err)
 		}
 		if err != nil {
 			if err := v.skip(number, in, err); err != nil {
@@ -203,6 +228,10 @@ func (v *verifier) rows() error {
 			return v.bad(Problem{Kind: "index", Key: i.key, Owned: true, Err: err})
 		}
 		refs += int64(e.refs)
+		if e.lost() {
+			v.seen.Lost++
+			return nil
+		}
 		return v.points(i, e)
 	})
 	if err != nil {
@@ -228,6 +257,9 @@ func (v *verifier) points(i id, e entry) error {
 		return v.bad(p)
 	}
 	s, err := v.r.segs.acquire(e.segment)
+	if errors.Is(err, ErrDiskGone) {
+		return nil // its disk was reported, or it went a moment ago
+	}
 	if err != nil {
 		p.Err = err
 		return v.bad(p)
@@ -242,6 +274,9 @@ func (v *verifier) points(i id, e entry) error {
 	}
 	if err := v.r.segs.release(s); err != nil {
 		return err
+	}
+	if gone := s.disk.judge(err); errors.Is(gone, ErrDiskGone) {
+		return v.gone(s.disk, gone)
 	}
 	if err == nil {
 		return nil

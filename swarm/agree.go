@@ -73,7 +73,12 @@ func (j *job) agree(q *quote) error {
 	}
 	j.mu.Unlock()
 	e := j.estimate(price)
-	if err := j.terms.Allows(e.likely()); err != nil {
+	if j.terms.Tell != nil {
+		if err := j.terms.Tell(e); err != nil {
+			return err
+		}
+	}
+	if err := j.terms.Allows(e.Likely()); err != nil {
 		return err
 	}
 	if j.terms.Agree == nil {
@@ -115,8 +120,8 @@ func (j *job) estimate(price *big.Int) Estimate {
 	return e
 }
 
-// likely is the price when the dearest sends all that is not free.
-func (e *Estimate) likely() *big.Int {
+// Likely is the price in wei when the dearest sends all that is not free.
+func (e *Estimate) Likely() *big.Int {
 	sum := new(big.Int).Mul(e.High, types.Wei(e.Pieces-e.Free))
 	return sum.Quo(sum, types.Wei(max(e.Pieces, 1)))
 }

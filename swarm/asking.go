@@ -115,7 +115,7 @@ func (c *session) plan(limit int) (Span, bool) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	now := c.j.s.c.Now()
-	return c.j.plan.Next(c.peer, limit, c.rate.bytesPerSecond(now), types.Millis(now.UnixMilli()))
+	return c.j.plan.Next(c.peer, limit, Pace{c.rate.bytesPerSecond(now), c.delay}, types.Millis(now.UnixMilli()))
 }
 
 func (c *session) unplan(s Span) {
@@ -179,7 +179,7 @@ func (c *session) ask(a *asked) error {
 	} else {
 		m.Pieces = c.j.want[a.span.First:a.span.end()]
 	}
-	a.left = a.span.Count
+	a.left, a.at = a.span.Count, c.j.s.c.Now()
 	c.asked[c.ids] = a
 	c.rate.start(c.j.s.c.Now())
 	return c.send(m)

@@ -89,6 +89,9 @@ func (s *Swarm) run(ctx context.Context, j *job, peers []Peer) error {
 		all.Go(func() { j.work(peers) })
 	}
 	all.Wait()
+	if j.terms.Cost != nil {
+		j.terms.Cost(j.spent)
+	}
 	switch {
 	case j.broken != nil:
 		return fmt.Errorf("fetch: %w", j.broken)

@@ -19,7 +19,8 @@ const (
 	maxDepth = 64 // items under way at one peer
 	minDepth = 2  // and at a new or slow one
 
-	aheadMillis   = 2000   // a peer is asked for what it sends in this time
+	aheadMillis   = 300    // a peer is asked for what it sends in its delay and this
+	maxDelay      = 2000   // of a delay that counts
 	overdueMillis = 10_000 // then others may be asked for the same
 	lateMillis    = 1000   // the same, when nothing else is left to ask for
 	auditMillis   = 500    // between looks for what is overdue
@@ -41,9 +42,10 @@ const (
 // told, and does not wait. Items are numbers from 0; so are peers. It belongs to
 // one goroutine.
 //
-// A peer has under way what it sends in two seconds at its own rate, so the
-// fast get more. What a peer owes for ten seconds may be asked of another, and
-// it is asked for less. At the end, what is late for a second is asked twice.
+// A peer has under way what it sends, at its own rate, in its own delay and 0.3
+// seconds, so the fast get more and nobody holds up the end. What a peer owes
+// for ten seconds may be asked of another, and it is asked for less. At the end,
+// what is late for a second is asked twice.
 type Plan struct {
 	size    int
 	left    int    // items not got
@@ -101,14 +103,19 @@ func (p *Plan) partner(peer int) *partner {
 	return w
 }
 
+// Pace is how fast a peer answers.
+type Pace struct {
+	Rate  uint64       // bytes a second that it sends; 0 when that is not known
+	Delay types.Millis // from a request to its first bytes when nothing is before it
+}
+
 // Next gives the items that the peer is to be asked for now: at most limit, in
-// one run. rate is what the peer sends in bytes a second, 0 when that is not
-// known. It gives false when the peer has enough under way, or there is nothing
+// one run. It gives false when the peer has enough under way, or there is nothing
 // to ask of it now.
-func (p *Plan) Next(peer, limit int, rate uint64, now types.Millis) (Span, bool) {
+func (p *Plan) Next(peer, limit int, pace Pace, now types.Millis) (Span, bool) {
 	w := p.partner(peer)
 	p.audit(now)
-	room := min(limit, w.depth(rate)-len(w.under), maxSpan)
+	room := min(limit, w.depth(pace)-len(w.under), maxSpan)
 	if w.banned || room <= 0 || p.left == 0 {
 		return Span{}, false
 	}
@@ -124,8 +131,9 @@ func (p *Plan) Next(peer, limit int, rate uint64, now types.Millis) (Span, bool)
 	return s, s.Count > 0
 }
 
-func (w *partner) depth(rate uint64) int {
-	depth := min(rate*aheadMillis/1000/types.PieceSize, maxDepth) >> w.penalty
+func (w *partner) depth(pace Pace) int {
+	millis := uint64(min(max(pace.Delay, 0), maxDelay) + aheadMillis)
+	depth := min(pace.Rate/1000*millis/types.PieceSize, maxDepth) >> w.penalty
 	return max(int(depth), minDepth)
 }
 

@@ -76,7 +76,7 @@ func (w *world) run() {
 
 func (w *world) ask(i int, v *virtual) {
 	for {
-		s, ok := w.plan.Next(i, maxSpan, v.rate, w.now)
+		s, ok := w.plan.Next(i, maxSpan, Pace{Rate: v.rate}, w.now)
 		if !ok {
 			return
 		}
@@ -152,13 +152,13 @@ func TestPlanSharesByRate(t *testing.T) {
 // TestPlanStalledPeer: what a peer sits on goes to another within ten seconds.
 func TestPlanStalledPeer(t *testing.T) {
 	p := NewPlan(4)
-	s, ok := p.Next(1, 1, 0, 0)
+	s, ok := p.Next(1, 1, Pace{}, 0)
 	if !ok || s != (Span{0, 1}) {
 		t.Fatalf("first: %+v", s)
 	}
 	var asked []Span
 	for now := types.Millis(100); p.Left() > 0 && now < 20_000; now += 100 {
-		if s, ok := p.Next(2, 1, 0, now); ok {
+		if s, ok := p.Next(2, 1, Pace{}, now); ok {
 			asked = append(asked, s)
 			p.Got(2, s.First)
 		}
@@ -176,18 +176,18 @@ func TestPlanFocus(t *testing.T) {
 	p.Focus(Span{500, 3})
 	var first []int
 	for range 2 {
-		s, _ := p.Next(1, 1, 0, 0)
+		s, _ := p.Next(1, 1, Pace{}, 0)
 		first = append(first, s.First)
 		p.Got(1, s.First)
 	}
 	p.Focus(Span{900, 50})
 	for range 2 {
-		s, _ := p.Next(1, 1, 0, 0)
+		s, _ := p.Next(1, 1, Pace{}, 0)
 		first = append(first, s.First)
 		p.Got(1, s.First)
 	}
 	p.Focus(Span{-5, 2000}) // a careless caller
-	s, _ := p.Next(1, 1, 0, 0)
+	s, _ := p.Next(1, 1, Pace{}, 0)
 	if first = append(first, s.First); !slices.Equal(first, []int{500, 501, 900, 901, 0}) {
 		t.Errorf("asked for %v", first)
 	}
@@ -195,24 +195,24 @@ func TestPlanFocus(t *testing.T) {
 
 func TestPlanBans(t *testing.T) {
 	p := NewPlan(10)
-	if _, ok := p.Next(1, 16, 0, 0); !ok {
+	if _, ok := p.Next(1, 16, Pace{}, 0); !ok {
 		t.Fatal("nothing to ask")
 	}
 	p.Lost(1, Lied)
-	if _, ok := p.Next(1, 16, 0, 99_999); ok || p.Useful(1) {
+	if _, ok := p.Next(1, 16, Pace{}, 99_999); ok || p.Useful(1) {
 		t.Error("a peer that lied is asked again")
 	}
-	if s, ok := p.Next(2, 16, 0, 0); !ok || s.First != 0 {
+	if s, ok := p.Next(2, 16, Pace{}, 0); !ok || s.First != 0 {
 		t.Errorf("what it had did not go back: %+v", s)
 	}
 	for range 2 {
 		p.Lost(2, Vanished)
-		if _, ok := p.Next(2, 16, 0, 0); !ok || !p.Useful(2) {
+		if _, ok := p.Next(2, 16, Pace{}, 0); !ok || !p.Useful(2) {
 			t.Error("a peer that vanished cannot come again")
 		}
 	}
 	p.Lost(2, Vanished)
-	if _, ok := p.Next(2, 16, 0, 0); ok || p.Useful(2) {
+	if _, ok := p.Next(2, 16, Pace{}, 0); ok || p.Useful(2) {
 		t.Error("a peer that vanished three times comes again")
 	}
 	for i := range 10 {
@@ -221,7 +221,7 @@ func TestPlanBans(t *testing.T) {
 	if p.Useful(3) {
 		t.Error("a peer without anything is useful")
 	}
-	if _, ok := p.Next(3, 16, 0, 99_999); ok {
+	if _, ok := p.Next(3, 16, Pace{}, 99_999); ok {
 		t.Error("a peer is asked for what it lacks")
 	}
 }

@@ -37,7 +37,9 @@ type session struct {
 	nodes   uint64          // bytes of blocks that count towards the next paid one
 	stop    error           // nothing more is to be asked, and why
 	rate    meter
-	until   time.Time // end of the stream, when the job is done
+	delay   types.Millis // least time from a request to its first item
+	heard   bool         // an item has come, so delay is known
+	until   time.Time    // end of the stream, when the job is done
 }
 
 // asked is a request under way.
@@ -46,6 +48,7 @@ type asked struct {
 	pays  bool
 	here  uint64 // bit i: item i was answered
 	left  int
+	at    time.Time
 	price *big.Int // wei charged for each item; nil when free
 }
 
@@ -56,6 +59,13 @@ func (j *job) visit(peer int, p Peer, met func(*quote)) error {
 	if j.done != nil { // nobody is met any more once all has come
 		whole = j.done
 	}
+	wait, stop := context.WithTimeout(whole, j.s.c.Limits.Patience)
+	leave, err := j.s.lanes.enter(wait, p.Account)
+	stop()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(whole, j.s.c.Limits.Meet)
 	defer cancel()
 	stream, err := j.s.c.Dial(ctx, p.Account)
@@ -315,10 +325,23 @@ func (c *session) bulk(frame []byte) error {
 	if err := c.account(a, b); err != nil {
 		return err
 	}
+	c.listen(a)
 	c.close(b.ID, a, int(b.Item))
 	c.rate.add(len(frame), c.j.s.c.Now())
 	c.j.deliver(c.peer, i, b.Data)
 	return c.payWhenDue()
+}
+
+// listen measures the delay of the peer: the least is that of a request that had
+// to wait for nothing but the way.
+func (c *session) listen(a *asked) {
+	if a.here != 0 {
+		return
+	}
+	took := types.Millis(c.j.s.c.Now().Sub(a.at).Milliseconds())
+	if !c.heard || took < c.delay {
+		c.heard, c.delay = true, took
+	}
 }
 
 // account counts what the bytes cost.

@@ -43,6 +43,11 @@ type Limits struct {
 type Terms struct {
 	market.Ceiling
 	PayAt uint64 // pieces that add up before a receipt is signed; 0: half a window
+	// Tell is told the price before Agree is asked, and once a job; its error is a
+	// refusal. nil: nobody is told.
+	Tell func(Estimate) error
+	// Cost is told what the job was charged when it ends; nil: nobody is.
+	Cost func(wei *big.Int)
 	// Agree is asked before the first piece that is not free, and again when the
 	// lock does not cover what is missing; nil: yes. It is not asked twice at once.
 	Agree func(Estimate) error
@@ -61,6 +66,7 @@ type Estimate struct {
 type Swarm struct {
 	c      Config
 	wallet *wallet
+	lanes  lanes
 
 	mu    sync.Mutex
 	liars map[types.Account]bool // bounded by maxLiars
@@ -122,12 +128,17 @@ func (s *Swarm) FetchDataset(ctx context.Context, of types.DatasetID, want []typ
 // Nodes gets blocks by their CIDs, each checked, in the order of cids. On an
 // error the blocks that came are given as well, without gaps.
 func (s *Swarm) Nodes(ctx context.Context, cids []cid.Cid, peers []Peer) ([]types.Node, error) {
+	return s.NodesOn(ctx, s.c.Terms, cids, peers)
+}
+
+// NodesOn is Nodes on other terms.
+func (s *Swarm) NodesOn(ctx context.Context, terms Terms, cids []cid.Cid, peers []Peer) ([]types.Node, error) {
 	digests := make([]types.Hash, len(cids))
 	for i, c := range cids {
 		digests[i] = types.Digest(c)
 	}
 	nodes := make([]types.Node, len(cids))
-	j := newJob(s, s.c.Terms, digests, func(i int, b []byte) error {
+	j := newJob(s, terms, digests, func(i int, b []byte) error {
 		nodes[i] = types.Node{CID: cids[i], Bytes: b}
 		return nil
 	})

@@ -14,7 +14,7 @@ import (
 )
 
 // openHost is person p on loopback.
-func openHost(t *testing.T, p byte, listen string) *transport.Host {
+func openHost(t testing.TB, p byte, listen string) *transport.Host {
 	t.Helper()
 	key := keys.DeviceFromSeed([32]byte{p, 1})
 	h, err := transport.Open(transport.Config{

@@ -43,23 +43,30 @@ with it.`,
 }
 
 func (a *app) importCommand() *cobra.Command {
-	return &cobra.Command{
+	inPlace := false
+	c := &cobra.Command{
 		Use: "import DIR", Short: "take a dataset from a directory that staddle export wrote", Args: cobra.ExactArgs(1),
 		Long: `Take a dataset from a directory that staddle export wrote. Every piece and block is
-checked before it counts. Stopped, the same command takes only what is missing.`,
-		Example: "  staddle import /media/usb/films\n  staddle import /media/usb/films --offline",
+checked before it counts. Stopped, the same command takes only what is missing.
+
+With --in-place the pieces stay where they are, and DIR must stay, too: nothing is
+copied, and what is read from there is checked each time.`,
+		Example: "  staddle import /media/usb/films\n  staddle import /srv/films --in-place\n  staddle import /media/usb/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.carry(c.Context(), carrying{call: api.CallImport, dir: args[0], word: "imported"})
+			return a.carry(c.Context(), carrying{call: api.CallImport, dir: args[0], inPlace: inPlace, word: "imported"})
 		},
 	}
+	c.Flags().BoolVar(&inPlace, "in-place", false, "leave the pieces in DIR, which must stay")
+	return c
 }
 
 // carrying is an export or an import.
 type carrying struct {
-	call string
-	dir  string
-	ref  library.Ref // of an export
-	word string      // past tense, for the note
+	call    string
+	dir     string
+	ref     library.Ref // of an export
+	inPlace bool        // of an import
+	word    string      // past tense, for the note
 }
 
 func (a *app) carry(ctx context.Context, q carrying) (err error) {
@@ -69,7 +76,7 @@ func (a *app) carry(ctx context.Context, q carrying) (err error) {
 	if a.offline {
 		return a.withLocal(ctx, func(ctx context.Context, l *local) error { return a.carryHere(ctx, l, q) })
 	}
-	req := api.CarryRequest{Dir: q.dir}
+	req := api.CarryRequest{Dir: q.dir, InPlace: q.inPlace}
 	if q.call == api.CallExport {
 		req.Ref = q.ref.Link()
 	}
@@ -87,7 +94,7 @@ func (a *app) carryHere(ctx context.Context, l *local, q carrying) error {
 	if q.call == api.CallExport {
 		c, err = l.ExportTo(ctx, q.ref, q.dir, m.watch())
 	} else {
-		c, err = l.ImportFrom(ctx, q.dir, m.watch())
+		c, err = l.ImportFrom(ctx, q.dir, library.ImportOptions{InPlace: q.inPlace}, m.watch())
 	}
 	m.end()
 	if err != nil {
@@ -108,6 +115,9 @@ func (a *app) printCarried(q carrying, r *api.CarryResult) error {
 		name = "(sealed)"
 	}
 	a.note("%s  %s  %s in %s, %s written", q.word, name, bytesText(r.Size), counted(uint64(r.Pieces), "piece"), bytesText(uint64(r.Moved)))
+	if r.InPlace > 0 {
+		a.note("in place  %s stay in %s", bytesText(uint64(r.InPlace)), safe(q.dir))
+	}
 	result := r.Ref
 	if q.call == api.CallExport {
 		result = safe(q.dir)

@@ -17,6 +17,7 @@ import (
 	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/sponsor"
 	"github.com/staddle/staddle/store"
+	"github.com/staddle/staddle/store/bucket"
 )
 
 // Exit codes; 10 to 12 are those of restic.
@@ -53,6 +54,9 @@ type reason struct {
 	next string // what to do; "" when the error knows better
 }
 
+// vanished is the code of a folder that lacks many files.
+const vanished = "folder.vanished"
+
 // reasons are tried in order: the first that matches decides.
 var reasons = []reason{
 	{context.Canceled, "interrupted", exitInterrupted, "the same command again goes on where this one stopped"},
@@ -62,6 +66,8 @@ var reasons = []reason{
 	{errNoDaemon, "daemon.down", exitNoDaemon, "staddle up  or  add --offline"},
 	{node.ErrNoCommunity, "community.none", exitNotFound, "staddle community create NAME  or  staddle community join INVITE"},
 	{node.ErrNotYet, "not_yet", exitUsage, "staddle help"},
+	{node.ErrTooDear, "price.too_high", exitFunds, "a higher --max-price  or  another time"},
+	{node.ErrBudget, "budget.used_up", exitFunds, "tomorrow (UTC)  or  staddle up --spend-per-day COINS"},
 	{sponsor.ErrFunds, "coins.too_few", exitFunds, "staddle coin balance"},
 	{sponsor.ErrNotPublished, "dataset.unknown", exitNotFound, "staddle put FOLDER"},
 	{errDiffers, "epoch.differs", exitBad, "staddle epoch show"},
@@ -70,7 +76,16 @@ var reasons = []reason{
 	{store.ErrNotStore, "store.foreign", exitFailed, "choose another directory with --home"},
 	{store.ErrQuota, "store.quota", exitFailed, "free room with staddle rm  or  raise the quota"},
 	{store.ErrDiskFull, "store.disk_full", exitFailed, "free space on that disk, then the same command again"},
+	{bucket.ErrAddress, "usage.bucket", exitUsage, "staddle disk add s3://HOST/BUCKET/PREFIX"},
+	{bucket.ErrCredentials, "store.credentials", exitDenied, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY  or  AWS_SHARED_CREDENTIALS_FILE"},
+	{bucket.ErrDenied, "store.bucket_denied", exitDenied, "check the credentials and the rights on the bucket"},
+	{bucket.ErrAbsent, "store.no_bucket", exitNotFound, "make the bucket first"},
+	{bucket.ErrUnreachable, "store.bucket_away", exitRetry, "the same command again, when the bucket can be reached"},
+	{store.ErrDiskGone, "store.disk_gone", exitFailed, "bring the disk back and start again  or  staddle disk lost DIR"},
+	{store.ErrNoDisk, "store.no_disk", exitNotFound, "staddle disk ls"},
 	{store.ErrCorrupt, "data.damaged", exitBad, "staddle doctor"},
+	{library.ErrVanished, vanished, exitFailed, "is the disk mounted?  staddle put FOLDER  without --watch confirms it"},
+	{library.ErrAtRisk, "data.at_risk", exitBad, "bring the file back  or  staddle put FOLDER  makes a new version"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
 	{library.ErrExport, "export.bad", exitBad, "the export again: staddle export REF --to DIR goes on where it stopped"},
@@ -180,7 +195,7 @@ func (a *app) plain(err error) string {
 		return "out of time" + a.at
 	}
 	for _, as := range []func(error) error{
-		as[*library.NotHeld], as[*library.BadError], as[*store.QuotaError], as[*store.DiskError], as[*archive.Warning],
+		as[*library.Vanished], as[*library.AtRisk], as[*library.NotHeld], as[*library.BadError], as[*store.QuotaError], as[*store.DiskError], as[*archive.Warning],
 	} {
 		if inner := as(err); inner != nil {
 			return inner.Error()

@@ -25,10 +25,11 @@ itself. REF/path gets one file, or one directory with its path.
 What is not held here comes from the publisher and from the hosts of the dataset,
 several at once; each piece is checked before it counts. It costs coins once a
 host's free share is used up: at most four times the price at the community's
-start, locked for this epoch and the next. What was fetched stays held here.`
+start, locked for this epoch and the next. The price of the whole is said first;
+--max-price refuses what would cost more. What was fetched stays held here.`
 
 func (a *app) getCommand() *cobra.Command {
-	var out string
+	var out, maxPrice string
 	var o library.GetOptions
 	c := &cobra.Command{
 		Use: "get REF", Short: "fetch a dataset, a directory or a file of it", Long: getLong, Args: cobra.ExactArgs(1),
@@ -40,7 +41,7 @@ func (a *app) getCommand() *cobra.Command {
 			}
 			o.Replace = a.yes
 			if !a.offline {
-				return a.getByDaemon(c.Context(), ref, out, o)
+				return a.getByDaemon(c.Context(), ref, getWish{out, maxPrice, o})
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				g := &getting{a: a, l: l, ctx: ctx, ref: ref, out: out, o: o, m: a.meter()}
@@ -51,6 +52,7 @@ func (a *app) getCommand() *cobra.Command {
 	c.Flags().StringVarP(&out, "output", "o", "", "folder, file or - to write")
 	c.Flags().StringArrayVar(&o.Include, "include", nil, "only what this pattern matches, such as '*.txt' or 'docs'")
 	c.Flags().StringArrayVar(&o.Exclude, "exclude", nil, "all but what this pattern matches")
+	c.Flags().StringVar(&maxPrice, "max-price", "", "the most coins that the whole may cost")
 	return c
 }
 

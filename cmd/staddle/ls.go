@@ -55,7 +55,11 @@ func (a *app) listDatasets(l *local) error {
 		return err
 	}
 	for i := range all {
-		if err := a.listDataset(&all[i]); err != nil {
+		risks, err := l.AtRisk(&all[i])
+		if err != nil {
+			return err
+		}
+		if err := a.listDataset(&all[i], len(risks)); err != nil {
 			return err
 		}
 	}
@@ -71,7 +75,7 @@ func (a *app) listDatasets(l *local) error {
 	return nil
 }
 
-func (a *app) listDataset(h *library.Held) error {
+func (a *app) listDataset(h *library.Held, risks int) error {
 	at := &h.Attachment
 	ref := library.Ref{Dataset: at.Dataset()}.String()
 	if a.json {
@@ -84,17 +88,16 @@ func (a *app) listDataset(h *library.Held) error {
 			For    string `json:"for"`
 			Whole  bool   `json:"whole"`
 			Added  int64  `json:"added_ms"`
-		}{item, ref, h.Name, at.Size, at.Pieces, at.Visibility.String(), h.Whole, int64(h.Added)})
-	}
-	state := "whole"
-	if !h.Whole {
-		state = "part"
+
+			InPlace bool `json:"in_place"`
+			AtRisk  int  `json:"at_risk"`
+		}{item, ref, h.Name, at.Size, at.Pieces, at.Visibility.String(), h.Whole, int64(h.Added), h.InPlace(), risks})
 	}
 	if a.isTerminal(a.stdout) {
 		ref = library.Scheme + shortRoot(ref[len(library.Scheme):])
 	}
 	added := time.UnixMilli(int64(h.Added)).Format("2006-01-02 15:04")
-	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), state, added, datasetName(h.Name, at.Visibility.String()))
+	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), stateText(h.Whole, h.InPlace(), risks), added, datasetName(h.Name, at.Visibility.String()))
 	return err
 }
 
@@ -108,6 +111,19 @@ func datasetName(name, readers string) string {
 		return "(sealed)"
 	}
 	return safe(name) + "  (" + readers + ")"
+}
+
+// stateText is how much of a dataset is here, and how.
+func stateText(whole, inPlace bool, risks int) string {
+	switch {
+	case risks > 0:
+		return "RISK"
+	case !whole:
+		return "part"
+	case inPlace:
+		return "place"
+	}
+	return "whole"
 }
 
 // shortRoot is enough of a root to tell it from others by eye.

@@ -16,6 +16,7 @@ import (
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/types"
 )
 
 // The verbs of content, spoken to the daemon. Their results look like those of
@@ -48,6 +49,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 	q := api.PutRequest{
 		Path: abs, Name: f.name, Visibility: f.visibility, To: f.to, NewKey: f.newKey, Strict: f.strict,
 		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
+		InPlace: f.inPlace, Guard: f.guard, Keep: f.keep,
 	}
 	var r api.PutResult
 	if err := a.call(ctx, api.CallPut, q, &r); err != nil {
@@ -60,12 +62,28 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 		}{summary, r})
 	}
 	a.warnAll(r.Warnings)
-	a.note("stored  %s  %s in %s", safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
+	a.putNotes(&r)
 	if r.Plan != "" {
 		a.note("plan %s  %d of %d lots kept  locked %s, likely %s", r.Plan[:8], r.Active, r.Lots, r.Locked, r.Likely)
 	}
 	_, err = fmt.Fprintln(a.stdout, r.Ref)
 	return err
+}
+
+func (a *app) putNotes(r *api.PutResult) {
+	what := "stored"
+	if r.Repeated {
+		what = "unchanged"
+	}
+	a.note("%s  %s  %s in %s", what, safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
+	if r.InPlace > 0 {
+		a.note("in place  %s stay in the files, %s copied", bytesText(uint64(r.InPlace)), bytesText(uint64(r.Stored)))
+	}
+	if s := r.Since; s != nil {
+		share := library.Since{Pieces: s.Pieces, Shared: s.Shared}
+		a.shared(share.Percent(), types.Millis(s.Added))
+	}
+	a.removedVersions(len(r.Removed))
 }
 
 func (a *app) warnAll(list []string) {
@@ -74,25 +92,31 @@ func (a *app) warnAll(list []string) {
 	}
 }
 
+// getWish is what flags say about a get.
+type getWish struct {
+	out, maxPrice string
+	o             library.GetOptions
+}
+
 // getByDaemon chooses what -o means, as getting.run does.
-func (a *app) getByDaemon(ctx context.Context, ref library.Ref, out string, o library.GetOptions) error {
-	text := ref.Link()
+func (a *app) getByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
+	text, out, o := ref.Link(), w.out, w.o
 	if ref.Path != "" {
 		var l api.ListResult
 		if err := a.call(ctx, api.CallList, api.RefRequest{Ref: text}, &l); err != nil {
 			return err
 		}
 		if len(l.Entries) == 1 && l.Entries[0].Name == ref.Path && l.Entries[0].Type == archive.File.String() {
-			return a.fileByDaemon(ctx, ref, out)
+			return a.fileByDaemon(ctx, ref, w)
 		}
 	}
 	if out == "-" {
 		if a.isTerminal(a.stdout) {
 			return errBinary
 		}
-		return a.bytes(ctx, api.CallArchive, api.RefRequest{Ref: text}, a.stdout)
+		return a.bytes(ctx, api.CallArchive, api.RefRequest{Ref: text, MaxPrice: w.maxPrice}, a.stdout)
 	}
-	q := api.GetRequest{Ref: text, Dir: out, Archive: isTGZ(out), Include: o.Include, Exclude: o.Exclude, Replace: o.Replace}
+	q := api.GetRequest{Ref: text, Dir: out, Archive: isTGZ(out), Include: o.Include, Exclude: o.Exclude, Replace: o.Replace, MaxPrice: w.maxPrice}
 	if out == "" {
 		var err error
 		if q.Dir, err = a.nameByDaemon(ctx, ref); err != nil {
@@ -141,8 +165,8 @@ func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error)
 }
 
 // fileByDaemon gets one file, whole or not at all.
-func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, out string) error {
-	q := api.CatRequest{Ref: ref.Link(), Length: -1}
+func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
+	q, out := api.CatRequest{Ref: ref.Link(), Length: -1, MaxPrice: w.maxPrice}, w.out
 	if out == "-" {
 		return a.bytes(ctx, api.CallCat, q, a.resultWriter())
 	}
@@ -193,15 +217,11 @@ func (a *app) listByDaemon(ctx context.Context, q api.RefRequest) error {
 		}{summary, r})
 	}
 	for _, d := range r.Datasets {
-		state := "part"
-		switch {
-		case d.Whole:
-			state = "whole"
-		case d.Added == 0:
+		state := stateText(d.Whole, d.InPlace, d.AtRisk)
+		if d.Added == 0 {
 			state = "away"
 		}
-		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state,
-			whenText(d.Added), datasetName(d.Name, d.For))
+		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state, whenText(d.Added), datasetName(d.Name, d.For))
 	}
 	for _, e := range r.Entries {
 		fmt.Fprintln(a.stdout, entryLine(&e))

@@ -47,8 +47,14 @@ func (a *app) printStatus(st *api.Status) {
 			out("ipfs gateway", "%s", st.IPFS.Gateway)
 		}
 	}
+	if st.Play != "" {
+		out("plays", "http://%s/", st.Play)
+	}
 	out("peers", "%d", len(st.Peers))
 	out("stored", "%s in %s%s", counted(uint64(st.Stored.Datasets), "dataset"), bytesText(uint64(st.Stored.Used)), ofQuota(st.Stored.Quota))
+	if n := st.Stored.AtRisk; n > 0 {
+		out("at risk", "%s kept in place changed; next: staddle ls  and  staddle verify", counted(uint64(n), "file"))
+	}
 	c := st.Community
 	if c == nil {
 		out("community", "none yet; next: staddle community create NAME --kind market --preset sim  or  staddle community join INVITE")

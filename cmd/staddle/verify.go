@@ -94,7 +94,8 @@ func (a *app) verified(r *library.Report) error {
 			Missing  uint32   `json:"missing"`
 			Bad      uint32   `json:"bad"`
 			Problems []string `json:"problems"`
-		}{item, ref, r.Name, r.Sealed, at.Pieces, r.Good, r.Missing, r.Bad, problems})
+			AtRisk   uint32   `json:"at_risk"`
+		}{item, ref, r.Name, r.Sealed, at.Pieces, r.Good, r.Missing, r.Bad, problems, r.AtRisk})
 	}
 	for i := range r.Problems {
 		if _, err := fmt.Fprintf(a.stdout, "bad  %s  %s\n", safe(r.Name), safe(r.Problems[i].Error())); err != nil {
@@ -103,6 +104,8 @@ func (a *app) verified(r *library.Report) error {
 	}
 	state := "ok"
 	switch {
+	case r.AtRisk > 0 && r.AtRisk == r.Bad:
+		state = fmt.Sprintf("AT RISK (%s)", counted(uint64(r.AtRisk), "piece"))
 	case r.Bad > 0:
 		state = fmt.Sprintf("BAD (%s)", counted(uint64(r.Bad), "problem"))
 	case r.Missing > 0:

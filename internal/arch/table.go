@@ -43,6 +43,7 @@ const (
 	xTime       = "golang.org/x/time"
 	xCrypto     = "golang.org/x/crypto"
 	edwards     = "filippo.io/edwards25519"
+	minio       = "github.com/minio/minio-go/v7"
 )
 
 // Staddle is the import table of this module. A new package, or a new edge
@@ -83,12 +84,13 @@ var Staddle = Laws{
 		"lines":     {Layer: Pure, May: []string{"types", "settle", "consensus"}},
 
 		"store": {
-			Layer: Adapter, May: []string{"types", "trie"},
+			Layer: Adapter, May: []string{"types", "trie", "store/bucket"},
 			Modules: []string{"github.com/cockroachdb/pebble/v2", xSync, "golang.org/x/sys"},
 		},
-		"transport":   {Layer: Adapter, May: []string{"types", "keys"}, Modules: []string{libp2p, multiformat, xSync, xTime}},
-		"dht":         {Layer: Adapter, May: []string{"types", "keys", "dht/bencode"}, Modules: []string{xSync, xTime}},
-		"dht/bencode": {Layer: Adapter},
+		"store/bucket": {Layer: Adapter, Modules: []string{minio}},
+		"transport":    {Layer: Adapter, May: []string{"types", "keys"}, Modules: []string{libp2p, multiformat, xSync, xTime}},
+		"dht":          {Layer: Adapter, May: []string{"types", "keys", "dht/bencode"}, Modules: []string{xSync, xTime}},
+		"dht/bencode":  {Layer: Adapter},
 		"ipfs": {
 			Layer: Adapter, May: []string{"types"},
 			Modules: []string{libp2p, multiformat, "github.com/ipfs", "github.com/ipld", xSync},
@@ -118,6 +120,7 @@ var Staddle = Laws{
 
 		"api":         {Layer: Edge, May: []string{"types"}, Modules: []string{"github.com/danielgtaylor/huma/v2"}},
 		"gateway":     {Layer: Edge, May: []string{"types", "settle", "keys", "replica", "consensus", "lines"}, Modules: []string{xSync, xTime}},
+		"play":        {Layer: Edge, May: []string{"types", "archive"}},
 		"sim":         {Layer: Edge, May: everything, Modules: []string{xSync}},
 		"cmd/staddle": {Layer: Edge, May: everything, Modules: []string{"github.com/spf13", "golang.org/x/term", xSync}},
 
@@ -131,6 +134,7 @@ var Staddle = Laws{
 var homes = map[string][]string{
 	libp2p:                             {"ipfs", "transport"},
 	"github.com/cockroachdb/pebble/v2": {"store"},
+	minio:                              {"store/bucket"},
 	"github.com/spf13":                 {"cmd/staddle"},
 	"github.com/danielgtaylor/huma/v2": {"api"},
 }

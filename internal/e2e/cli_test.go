@@ -88,6 +88,9 @@ func contentByCLI(t *testing.T, a *peer, films string, film []byte, shapes map[s
 	}
 	a.exits(5, "cat", ref+"/absent")
 	wantText(t, a.does("verify", "films").stdout, "ok")
+	wantText(t, a.does("put", films, "--in-place", "--keep", "daily:7").stderr, "in place", "stay in the files")
+	wantText(t, a.does("ls").stdout, ref, "place")
+	wantText(t, a.does("verify", "films").stdout, "ok")
 
 	dir := t.TempDir()
 	shapes["get"] = shape(t, a.does("get", "films", "-o", filepath.Join(dir, "one"), "--json").stdout)

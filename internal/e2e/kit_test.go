@@ -1,4 +1,4 @@
-//go:build engine
+//go:build engine || browser
 
 package e2e
 
