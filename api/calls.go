@@ -11,6 +11,10 @@ const (
 	CallCat             = "cat"     // bytes
 	CallArchive         = "archive" // bytes: the TGZ of a dataset
 	CallStat            = "stat"
+	CallLink            = "link"
+	CallDeny            = "deny"
+	CallExport          = "export"
+	CallImport          = "import"
 	CallPlay            = "play"
 	CallVerify          = "verify"
 	CallProve           = "prove"
@@ -99,19 +103,21 @@ type Community struct {
 
 // PutRequest publishes a folder.
 type PutRequest struct {
-	Path       string `json:"path"`
-	Name       string `json:"name,omitempty"`
-	Visibility string `json:"visibility"`
-	Strict     bool   `json:"strict,omitempty"`
-	Copies     uint32 `json:"copies"` // 0: published, not hosted
-	Encoding   string `json:"encoding,omitempty"`
-	Epochs     uint32 `json:"epochs,omitempty"`
-	Lock       string `json:"lock,omitempty"`
-	PriceRoom  uint32 `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
-	Wait       bool   `json:"wait"`                // until every copy is kept
-	InPlace    bool   `json:"inPlace,omitempty"`   // pieces that are bytes of files are not copied
-	Guard      bool   `json:"guard,omitempty"`     // an error when more than 30 % of the files have vanished
-	Keep       string `json:"keep,omitempty"`      // versions that stay held, such as daily:7,weekly:5
+	Path       string   `json:"path"`
+	Name       string   `json:"name,omitempty"`
+	Visibility string   `json:"visibility"`
+	To         []string `json:"to,omitempty"`     // accounts, for members
+	NewKey     bool     `json:"newKey,omitempty"` // keys of earlier versions shall not open this one
+	Strict     bool     `json:"strict,omitempty"`
+	Copies     uint32   `json:"copies"` // 0: published, not hosted
+	Encoding   string   `json:"encoding,omitempty"`
+	Epochs     uint32   `json:"epochs,omitempty"`
+	Lock       string   `json:"lock,omitempty"`
+	PriceRoom  uint32   `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
+	Wait       bool     `json:"wait"`                // until every copy is kept
+	InPlace    bool     `json:"inPlace,omitempty"`   // pieces that are bytes of files are not copied
+	Guard      bool     `json:"guard,omitempty"`     // an error when more than 30 % of the files have vanished
+	Keep       string   `json:"keep,omitempty"`      // versions that stay held, such as daily:7,weekly:5
 }
 
 // PutResult is a published dataset.
@@ -179,6 +185,58 @@ type RefRequest struct {
 	Ref       string `json:"ref"`
 	Recursive bool   `json:"recursive,omitempty"`
 	MaxPrice  string `json:"maxPrice,omitempty"` // of an archive: that of GetRequest
+	Mine      bool   `json:"mine,omitempty"`     // of a listing without Ref: what this account has kept by hosts, held here or not
+}
+
+// LinkResult is a reference that others can open: of a private dataset a secret.
+type LinkResult struct {
+	Link string `json:"link"`
+}
+
+// CarryRequest takes a dataset into a directory, or out of one.
+type CarryRequest struct {
+	Ref     string `json:"ref,omitempty"` // of an export
+	Dir     string `json:"dir"`
+	InPlace bool   `json:"inPlace,omitempty"` // of an import: pieces stay in Dir
+}
+
+// CarryResult is a dataset that was exported or imported.
+type CarryResult struct {
+	Ref    string `json:"ref"`
+	Name   string `json:"name"` // hostile text; "" when there is no key for it here
+	Size   uint64 `json:"size"`
+	Pieces uint32 `json:"pieces"`
+	Moved  int64  `json:"moved"` // bytes of pieces that were written; the rest was there
+
+	InPlace int64 `json:"inPlace,omitempty"` // bytes of pieces that stay in the directory
+}
+
+// What a DenyRequest asks for.
+const (
+	DenyAdd    = "add"    // Items: references, CIDs, paths below /ipfs/, rules
+	DenyRemove = "rm"     // the same
+	DenyImport = "import" // Items: one file
+	DenyList   = "ls"
+)
+
+// DenyRequest changes or lists what must not leave this machine.
+type DenyRequest struct {
+	Do    string   `json:"do"`
+	Items []string `json:"items,omitempty"`
+}
+
+// DenyResult is what a change did, and the lists after it.
+type DenyResult struct {
+	Changed  int        `json:"changed"` // rules written
+	Lists    []DenyFile `json:"lists"`
+	Rules    []string   `json:"rules,omitempty"` // own ones, as they stand in the file; of ls
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// DenyFile is one list in force; the last of them wins.
+type DenyFile struct {
+	File  string `json:"file"`
+	Rules int    `json:"rules"`
 }
 
 // Entry is one file of a listing.
@@ -200,8 +258,9 @@ type ListResult struct {
 // Dataset is one dataset held here.
 type Dataset struct {
 	Ref   string `json:"ref"`
-	Name  string `json:"name"` // hostile text
+	Name  string `json:"name"` // hostile text; "" of a private one without a key here
 	Size  uint64 `json:"size"`
+	For   string `json:"for,omitempty"` // who can read it: me, members, public
 	Whole bool   `json:"whole"`
 	Added int64  `json:"added"`
 
@@ -229,6 +288,7 @@ type VerifyResult struct {
 	Ref    string   `json:"ref"`
 	Pieces uint32   `json:"pieces"`
 	Bytes  uint64   `json:"bytes"`
+	Sealed bool     `json:"sealed,omitempty"` // bytes are whole; no key here to look inside
 	Bad    []string `json:"bad,omitempty"`
 }
 

@@ -22,6 +22,34 @@ func run(first, count uint32) types.Range {
 	return types.Range{ID: types.H("staddle/test/range", types.Be32(first)), First: first, Count: count}
 }
 
+// TestP1_2 and the sizes of P2: what a block may say of a private dataset.
+func TestP1_2(t *testing.T) {
+	l := start(t, 2, nil)
+	for name, c := range map[string]struct {
+		change func(*types.Attachment)
+		want   string
+	}{
+		"name":        {func(a *types.Attachment) { a.Name = "films" }, "dataset for me shows its name"},
+		"media types": {func(a *types.Attachment) { a.MediaTypes = []string{"video/mp4"} }, "dataset for me shows its name or media types"},
+		"no salt":     {func(a *types.Attachment) { a.Salt = types.Hash{} }, "dataset for me without salt"},
+		"15 pieces":   {func(a *types.Attachment) { a.Pieces, a.Size = 15, 15*types.PieceSize }, "in 15 pieces, want a multiple of 16"},
+		"true size":   {func(a *types.Attachment) { a.Size-- }, "of 4194303 bytes in 16 pieces"},
+		"all is well": {func(*types.Attachment) {}, ""},
+	} {
+		a, nodes := withRanges("", 16, run(1, 16))
+		l.src.Put(nodes)
+		a.Salt, a.Visibility = types.H("salt"), types.VisibilityMe
+		c.change(a)
+		t.Run(name, func(t *testing.T) {
+			if l.t = t; c.want == "" {
+				l.do(0, types.KindMessage, &types.Message{Attachment: a})
+				return
+			}
+			l.refuse(0, types.KindMessage, &types.Message{Attachment: a}, c.want)
+		})
+	}
+}
+
 // G9: the range list follows from piece 1 without gaps to the last, none longer
 // than the community's, and its count is the attachment's.
 func TestG9(t *testing.T) {
@@ -40,7 +68,8 @@ func TestG9(t *testing.T) {
 		"short":        {5, []types.Range{run(1, 4)}, nil, "range list has 1 ranges of 4 pieces, attachment says 1 of 5"},
 		"count":        {5, []types.Range{run(1, 5)}, func(a *types.Attachment) { a.RangeCount = 2 }, "attachment says 2 of 5"},
 		"no list":      {5, []types.Range{run(1, 5)}, func(a *types.Attachment) { a.Ranges = l.tip.Header.Txs }, "range list"},
-		"members only": {5, []types.Range{run(1, 5)}, func(a *types.Attachment) { a.Visibility = types.VisibilityMembers }, "visibility members: not yet"},
+		"members only": {5, []types.Range{run(1, 5)}, func(a *types.Attachment) { a.Visibility = types.VisibilityMembers }, "dataset for members without salt"},
+		"public salt":  {5, []types.Range{run(1, 5)}, func(a *types.Attachment) { a.Salt[0] = 1 }, "public dataset with salt 01"},
 	} {
 		a, nodes := withRanges(name, c.pieces, c.list...)
 		l.src.Put(nodes)

@@ -13,8 +13,8 @@ func (s *state) message(r *request, b *types.Message) (effect, error) {
 		return func() error { return nil }, nil
 	}
 	a := b.Attachment
-	if a.Visibility != types.VisibilityPublic {
-		return nil, refuse("visibility %s: not yet", a.Visibility)
+	if err := a.CheckVisibility(); err != nil {
+		return nil, refuse("%w", err)
 	}
 	id := a.Dataset()
 	old, err := s.Dataset(id)

@@ -26,10 +26,26 @@ type dataset struct {
 	held   Held
 	index  *archive.Index
 	looked int
+	source Source            // of what is not here; nil: the library's
+	opener *archive.Unsealer // of a private dataset
+	key    Key               // of that
 }
 
-// open finds the description of a dataset, here or at the source.
+// open finds a dataset, here or at the source, and opens it with a key if it
+// needs one.
 func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) {
+	d, err := l.describe(ctx, ref, w)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openIndex(); err != nil {
+		return nil, err
+	}
+	return d, d.unseal(ref.Key)
+}
+
+// describe finds the description of a dataset, here or at the source.
+func (l *Library) describe(ctx context.Context, ref Ref, w Watch) (*dataset, error) {
 	ref, err := l.Resolve(ref)
 	if err != nil {
 		return nil, err
@@ -42,10 +58,10 @@ func (l *Library) open(ctx context.Context, ref Ref, w Watch) (*dataset, error) 
 	if err != nil {
 		return nil, err
 	}
-	if v := d.held.Attachment.Visibility; v != types.VisibilityPublic {
-		return nil, fmt.Errorf("visibility %v: %w: only public", v, ErrNotYet)
+	if d.private() {
+		l.hidden.roots(&d.held.Attachment)
 	}
-	return d, d.openIndex()
+	return d, nil
 }
 
 // ask lets the source describe the dataset. What it says beyond the index root
@@ -55,9 +71,13 @@ func (d *dataset) ask() (Held, error) {
 	if err == nil && a.Dataset() != d.id {
 		err = &BadError{"description of " + Ref{Dataset: d.id}.String(), fmt.Errorf("it describes %s", a.Dataset().Short())}
 	}
-	return Held{Attachment: a, Added: d.l.Now()}, err
+	if why := a.CheckVisibility(); err == nil && why != nil {
+		err = &BadError{"description of " + Ref{Dataset: d.id}.String(), why}
+	}
+	return Held{Attachment: a, Name: a.Name, Added: d.l.Now()}, err
 }
 
+// size is the number of bytes of all pieces.
 func (d *dataset) size() int64 { return int64(d.held.Attachment.Size) }
 
 func (d *dataset) openIndex() (err error) {
@@ -73,9 +93,19 @@ func (d *dataset) openIndex() (err error) {
 	}
 }
 
+func (d *dataset) from() Source {
+	if d.source != nil {
+		return d.source
+	}
+	return d.l.Source
+}
+
+// private reports whether not everybody may have it.
+func (d *dataset) private() bool { return d.held.Attachment.Visibility != types.VisibilityPublic }
+
 // fetchNodes gets blocks from the source and saves them.
 func (d *dataset) fetchNodes(want []cid.Cid) error {
-	got, err := d.l.Source.Nodes(d.ctx, d.id, want)
+	got, err := d.from().Nodes(d.ctx, d.id, want)
 	if err != nil {
 		return err
 	}
@@ -93,6 +123,9 @@ func (d *dataset) fetchNodes(want []cid.Cid) error {
 			return &BadError{"block " + c.String(), errors.New("the source gave other bytes")}
 		}
 		nodes[i] = n
+		if d.private() {
+			d.l.hidden.add(types.Digest(c))
+		}
 	}
 	return d.l.State.Save(nodes, nil)
 }
@@ -123,6 +156,9 @@ func (d *dataset) digests(first, count uint32) ([]types.Hash, error) {
 		if out[i], err = d.index.Piece(first + uint32(i)); err != nil {
 			return nil, err
 		}
+	}
+	if d.private() {
+		d.l.hidden.add(out...)
 	}
 	return out, nil
 }

@@ -13,10 +13,10 @@ import (
 // What callers tell apart with errors.Is.
 var (
 	ErrNotHeld   = errors.New("not held here")
-	ErrNotYet    = errors.New("not yet")
 	ErrBad       = errors.New("verification failed")
 	ErrOccupied  = errors.New("target is not empty")
 	ErrAmbiguous = errors.New("not a reference")
+	ErrSealed    = errors.New("sealed: there is no key for it here")
 )
 
 // NotHeld says what is not held here and was not to be found. It is an

@@ -55,9 +55,11 @@ func (d *dataset) length(number uint32) int64 { return int64(archive.PieceLength
 func (d *dataset) owner() string { return "get/" + d.id.String() }
 
 // own makes sure that a row names the owner before it owns anything.
-func (d *dataset) own() error {
+func (d *dataset) own() error { return d.ownAs(d.owner()) }
+
+func (d *dataset) ownAs(owner string) error {
 	return d.l.change(d.held, nil, func(h *Held) (rows []types.Row) {
-		if h.addOwner(d.owner()) {
+		if h.addOwner(owner) {
 			rows = []types.Row{h.row()}
 		}
 		d.held.owners = h.owners
@@ -127,7 +129,7 @@ func (f *fetching) ask() error {
 	f.queue, f.failed, f.fault = make(chan arrival, arrivals), make(chan struct{}), nil
 	var keeping sync.WaitGroup
 	keeping.Go(f.keep)
-	err := f.d.l.Source.Pieces(f.d.ctx, f.d.id, f.want, f.take)
+	err := f.d.from().Pieces(f.d.ctx, f.d.id, f.want, f.take)
 	close(f.queue)
 	keeping.Wait()
 	if err = cmp.Or(f.fault, err); err != nil {

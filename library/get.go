@@ -23,6 +23,7 @@ type GetOptions struct {
 // Fetched is what a Get has done.
 type Fetched struct {
 	Attachment types.Attachment
+	Name       string // of the dataset; hostile text
 	Unpacked   archive.Unpacked
 	Bytes      int64 // of pieces that came from the source
 }
@@ -51,7 +52,7 @@ func (l *Library) Get(ctx context.Context, ref Ref, dir string, o GetOptions, w 
 	if _, err := r.Stat(ref.Path); ref.Path != "" && err != nil {
 		return Fetched{}, err
 	}
-	out := Fetched{Attachment: d.held.Attachment}
+	out := Fetched{Attachment: d.held.Attachment, Name: d.held.Name}
 	if out.Bytes, err = d.obtain(r, pick); err != nil {
 		return out, err
 	}
@@ -104,6 +105,9 @@ func (d *dataset) complete() error {
 	}
 	var nodes []types.Node
 	err := d.checkRoots(d.rangeNode, func(n types.Node) error {
+		if d.private() {
+			d.l.hidden.add(types.Digest(n.CID))
+		}
 		if nodes = append(nodes, n); len(nodes) < window {
 			return nil
 		}
@@ -209,7 +213,7 @@ func matches(patterns []string, name string) bool {
 
 // Export writes the TGZ itself, which every tar unpacks.
 func (l *Library) Export(ctx context.Context, ref Ref, to io.Writer, w Watch) (Fetched, error) {
-	d, err := l.open(ctx, Ref{Dataset: ref.Dataset, Name: ref.Name}, w)
+	d, err := l.open(ctx, Ref{Dataset: ref.Dataset, Name: ref.Name, Key: ref.Key}, w)
 	if err != nil {
 		return Fetched{}, err
 	}
@@ -217,22 +221,23 @@ func (l *Library) Export(ctx context.Context, ref Ref, to io.Writer, w Watch) (F
 	if err != nil {
 		return Fetched{}, err
 	}
-	out := Fetched{Attachment: d.held.Attachment}
+	out := Fetched{Attachment: d.held.Attachment, Name: d.held.Name}
 	if out.Bytes, err = d.obtain(r, nil); err != nil {
 		return out, err
 	}
-	for n := uint32(1); n <= d.held.Attachment.Pieces; n++ {
+	size := uint64(d.plainSize())
+	for n := uint32(1); n <= uint32(archive.PieceCount(d.plainSize())); n++ {
 		if ctx.Err() != nil {
 			return out, context.Cause(ctx)
 		}
-		b, err := d.piece(n)
+		b, err := d.plain(n)
 		if err != nil {
 			return out, err
 		}
 		if _, err := to.Write(b); err != nil {
 			return out, fmt.Errorf("write the TGZ: %w", err)
 		}
-		w.progress(Progress{Phase: Writing, Done: min(uint64(n)*types.PieceSize, out.Attachment.Size), Total: out.Attachment.Size})
+		w.progress(Progress{Phase: Writing, Done: min(uint64(n)*types.PieceSize, size), Total: size})
 	}
 	return out, nil
 }

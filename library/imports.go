@@ -331,7 +331,3 @@ func sha256Of(c cid.Cid) (types.Hash, error) {
 	}
 	return types.Digest(c), nil
 }
-
-// Public reports whether a block may reach anybody at all (P2): today every
-// dataset and every import is public.
-func (l *Library) Public(cid.Cid) bool { return true }

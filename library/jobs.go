@@ -169,7 +169,7 @@ func (l *Library) Remove(ref Ref) error {
 	l.mu.Lock()
 	h, err := l.Held(ref.Dataset)
 	if err == nil {
-		rows := []types.Row{{Table: tableHeld, Key: string(ref.Dataset[:])}}
+		rows := []types.Row{{Table: tableHeld, Key: string(ref.Dataset[:])}, {Table: tablePrivate, Key: string(ref.Dataset[:])}}
 		for _, o := range h.owners {
 			rows = append(rows, trash(o))
 		}

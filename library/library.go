@@ -2,11 +2,16 @@ package library
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"io/fs"
 	"sync"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/keys"
 	"github.com/staddle/staddle/types"
 )
 
@@ -63,13 +68,20 @@ type Source interface {
 	Pieces(ctx context.Context, dataset types.DatasetID, want []types.Hash, to func(i int, piece []byte) error) error
 }
 
-// Config joins a Library with its surroundings. All fields but Source are needed.
+// Config joins a Library with its surroundings. All fields but Source, Seed and
+// Chance are needed.
 type Config struct {
 	State   State
 	Pieces  Pieces
 	Reserve func(owner string, bytes int64) (Room, error)
 	Source  Source              // nil: Offline
 	Now     func() types.Millis // for the time at which a dataset was added
+
+	// Seed gives what the words stand for (K0), when a private dataset is put or
+	// opened. An error that wraps fs.ErrNotExist says that there are no words. Nil:
+	// the same.
+	Seed   func() (keys.Seed, error)
+	Chance io.Reader // for salts; nil: the system's
 }
 
 // Rooms makes a Config's Reserve of a store's, whose reservations are of a type
@@ -92,6 +104,7 @@ type Library struct {
 	mu     sync.Mutex      // held while rows are read and changed
 	active map[string]bool // owners of puts that run
 
+	hidden  hidden  // from strangers
 	readers readers // tables of contents
 	flying  flying  // pieces that streams are fetching
 }
@@ -100,6 +113,12 @@ type Library struct {
 func New(c Config) (*Library, error) {
 	if c.Source == nil {
 		c.Source = Offline{}
+	}
+	if c.Seed == nil {
+		c.Seed = func() (keys.Seed, error) { return keys.Seed{}, fmt.Errorf("words: %w", fs.ErrNotExist) }
+	}
+	if c.Chance == nil {
+		c.Chance = rand.Reader
 	}
 	p, err := openPlaced(&c)
 	if err != nil {

@@ -114,10 +114,6 @@ func TestPutRefuses(t *testing.T) {
 	folder := t.TempDir()
 	plant(t, folder)
 	s := open(t, t.TempDir(), nil)
-	for _, v := range []types.Visibility{types.VisibilityMe, types.VisibilityMembers} {
-		_, err := s.Put(t.Context(), folder, PutOptions{Visibility: v}, Watch{})
-		wantIs(t, err, ErrNotYet)
-	}
 	_, err := s.Put(t.Context(), filepath.Join(folder, "absent"), public, Watch{})
 	wantIs(t, err, fs.ErrNotExist)
 	for _, name := range []string{"a/b", "staddle:x", "\xff", strings.Repeat("x", 256)} {
@@ -375,7 +371,7 @@ func TestLies(t *testing.T) {
 		{"another dataset", peer{lie: func(a types.Attachment) types.Attachment { a.Index = types.NodeCID([]byte{0xf6}); return a }}, ErrBad},
 		{"another UnixFS root", peer{lie: func(a types.Attachment) types.Attachment { a.UnixFS = types.RawCID(nil); return a }}, ErrBad},
 		{"one range more", peer{lie: func(a types.Attachment) types.Attachment { a.RangeCount++; return a }}, ErrBad},
-		{"private", peer{lie: func(a types.Attachment) types.Attachment { a.Visibility = types.VisibilityMe; return a }}, ErrNotYet},
+		{"private", peer{lie: func(a types.Attachment) types.Attachment { a.Visibility = types.VisibilityMe; return a }}, ErrBad},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 // PutOptions say how to publish.
 type PutOptions struct {
 	Name        string           // of the dataset; "" means the folder's
-	Visibility  types.Visibility // only VisibilityPublic today, else ErrNotYet
+	Visibility  types.Visibility // who can read it (P1.3)
+	To          []types.Account  // of VisibilityMembers: who, besides the publisher
+	NewKey      bool             // of a private dataset: its earlier keys shall not open this version
 	Strict      bool             // the first thing that would be left out is an error
 	RangePieces int              // N of rule G7; 0 means 256
 	InPlace     bool             // pieces that are bytes of files are not copied: the files must stay
@@ -47,13 +49,14 @@ func (l *Library) Put(ctx context.Context, path string, o PutOptions, w Watch) (
 }
 
 func (l *Library) put(ctx context.Context, f *folder, o PutOptions, w Watch) (Published, error) {
-	if o.Visibility != types.VisibilityPublic {
-		return Published{}, fmt.Errorf("visibility %v: %w: only public", o.Visibility, ErrNotYet)
-	}
 	if o.Name == "" {
 		o.Name = f.name
 	}
 	if err := CheckName(o.Name); err != nil {
+		return Published{}, err
+	}
+	seal, err := l.sealing(&o)
+	if err != nil {
 		return Published{}, err
 	}
 	content, bytes, err := estimate(ctx, f.fsys)
@@ -63,7 +66,7 @@ func (l *Library) put(ctx context.Context, f *folder, o PutOptions, w Watch) (Pu
 	if o.InPlace {
 		bytes /= placedPart
 	}
-	p := &putting{l: l, ctx: ctx, folder: f, opts: o, estimate: bytes}
+	p := &putting{l: l, ctx: ctx, folder: f, opts: o, estimate: bytes, seal: seal}
 	defer p.end()
 	if err := p.compare(); err != nil {
 		return Published{}, err
@@ -106,6 +109,7 @@ type putting struct {
 	ahead  []types.Hash // of along, those that come next
 
 	job   *job
+	seal  *sealing // of a private dataset
 	room  *room
 	trace *trace       // when pieces are kept in place
 	rows  []types.Row  // of recipes, not yet saved
@@ -125,11 +129,9 @@ func (p *putting) run(a archive.Options) (out Published, err error) {
 			return out, err
 		}
 	}
-	m, err := pack(p.ctx, p.folder.fsys, a, p)
-	if err != nil {
+	if out, err = p.pack(a); err != nil {
 		return out, err
 	}
-	out = Published{Attachment: attach(&m, p.opts.Visibility), Manifest: m}
 	if p.along != nil && out.Attachment.Dataset() != p.before.Attachment.Dataset() {
 		if err := p.differ(); err != nil {
 			return out, err
@@ -138,10 +140,22 @@ func (p *putting) run(a archive.Options) (out Published, err error) {
 	return out, p.publish(&out)
 }
 
+// pack makes the dataset, through the seal when it is private.
+func (p *putting) pack(a archive.Options) (out Published, err error) {
+	if p.seal != nil {
+		return p.packSealed(a)
+	}
+	m, err := pack(p.ctx, p.folder.fsys, a, p)
+	return Published{Attachment: attach(&m, p.opts.Visibility), Manifest: m}, err
+}
+
 // Piece stores a piece; it becomes durable with publish at the latest.
 func (p *putting) Piece(number uint32, digest types.Hash, data []byte) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
+	}
+	if p.seal != nil {
+		p.l.hidden.add(digest)
 	}
 	if p.along != nil {
 		if p.equal(number, digest) {
@@ -176,6 +190,9 @@ const nodesAtOnce = 4 << 20
 // Node keeps a block. A block that is saved early names pieces that are not yet
 // durable, which harms nobody: no row names the block.
 func (p *putting) Node(n types.Node) error {
+	if p.seal != nil {
+		p.l.hidden.add(types.Digest(n.CID))
+	}
 	if _, err := p.l.State.Node(n.CID); err == nil {
 		return nil
 	}
@@ -221,7 +238,7 @@ func (p *putting) publish(out *Published) error {
 // ending gives the rows that end this job and earlier ones, and make the dataset
 // the newest version.
 func (p *putting) ending(out *Published, now types.Millis) ([]types.Row, error) {
-	rows, err := p.l.newest(p.folder.path, &out.Attachment, now)
+	rows, err := p.l.newest(p.folder.path, out, now)
 	if err != nil {
 		return nil, err
 	}
@@ -257,6 +274,10 @@ func (p *putting) settle(h *Held, out *Published, now types.Millis) (rows []type
 		h.addOwner(p.job.owner)
 	}
 	h.Attachment, h.TOC, h.Whole, h.Added = out.Attachment, out.Manifest.TOCDigest, true, now
+	if p.seal != nil {
+		own := private{Name: out.Manifest.Name}
+		rows = append(rows, own.row(h.Attachment.Dataset()))
+	}
 	return append(rows, h.row())
 }
 

@@ -58,6 +58,11 @@ func (c *readers) put(id types.DatasetID, r *archive.Reader) {
 // reader opens the table of contents over slots pieces of memory. It may be one
 // that was read before.
 func (d *dataset) reader(slots int) (*archive.Reader, error) {
+	if d.opener == nil {
+		if err := d.unseal(Key{}); err != nil {
+			return nil, err
+		}
+	}
 	if kept := d.l.readers.get(d.id); kept != nil && (d.held.TOC.IsZero() || d.held.TOC == kept.TOCDigest()) {
 		d.held.TOC = kept.TOCDigest()
 		return kept.Over(newTGZ(d, slots)), nil
@@ -71,7 +76,7 @@ func (d *dataset) reader(slots int) (*archive.Reader, error) {
 
 // readTOC is reader from the pieces themselves.
 func (d *dataset) readTOC(slots int) (*archive.Reader, error) {
-	r, err := archive.Open(newTGZ(d, slots), d.size(), 0)
+	r, err := archive.Open(newTGZ(d, slots), d.plainSize(), 0)
 	if err != nil {
 		return nil, fmt.Errorf("open dataset %s: %w", d.id.Short(), err)
 	}

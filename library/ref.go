@@ -22,13 +22,24 @@ type Ref struct {
 	Name    string          // of a dataset held here
 	Title   Title           // of a name on chain
 	Path    string          // in the dataset; "" is all of it
+	Key     Key             // of a private dataset, when the reference brings it
 }
 
 // ParseRef reads staddle:ROOT[/path], ROOT[/path], NAME[/path] or
 // staddle:COMMUNITY[/ACCOUNT]/NAME[@DATE][/path], where ROOT is the CID of the index
-// or its digest as 64 hex digits. The path is cleaned and cannot lead out. Errors
-// wrap ErrAmbiguous.
+// or its digest as 64 hex digits; #k= and a key may follow. The path is cleaned and
+// cannot lead out. Errors wrap ErrAmbiguous and hold no key.
 func ParseRef(s string) (Ref, error) {
+	s, key, err := cutKey(s)
+	if err != nil {
+		return Ref{}, fmt.Errorf("%q: %w: %w", clip(s), ErrAmbiguous, err)
+	}
+	ref, err := parseRef(s)
+	ref.Key = key
+	return ref, err
+}
+
+func parseRef(s string) (Ref, error) {
 	rest, full := strings.CutPrefix(s, Scheme)
 	head, tail, _ := strings.Cut(rest, "/")
 	p, err := refPath(tail)
@@ -121,7 +132,7 @@ func CheckName(name string) error {
 // Root is the reference's dataset as the CID of its index.
 func (r Ref) Root() cid.Cid { return types.NodeCIDOf(r.Dataset) }
 
-// String is the full reference; with a Name only, that name.
+// String is the full reference without a key; with a Name only, that name.
 func (r Ref) String() string {
 	s := r.Name
 	switch {

@@ -34,6 +34,7 @@ type Held struct {
 	TOC        types.Hash   // SHA-256 of the table of contents; zero while unknown
 	Whole      bool         // every piece and block was stored
 	Added      types.Millis // when it was published or first asked for
+	Name       string       // of a private dataset as its key tells it, else the attachment's; not in the row
 	owners     []string     // of its pieces
 }
 
@@ -95,7 +96,10 @@ func (l *Library) Held(id types.DatasetID) (Held, error) {
 	if !ok {
 		return h, &NotHeld{"dataset " + Ref{Dataset: id}.String()}
 	}
-	return h, parseHeld(string(id[:]), b, &h)
+	if err := parseHeld(string(id[:]), b, &h); err != nil {
+		return h, err
+	}
+	return h, l.named(&h)
 }
 
 func parseHeld(key string, b []byte, h *Held) error {
@@ -125,6 +129,11 @@ func (l *Library) Datasets() (out []Held, err error) {
 		out = append(out, h)
 		return nil
 	})
+	for i := range out {
+		if err == nil {
+			err = l.named(&out[i])
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list datasets: %w", err)
 	}
@@ -146,8 +155,8 @@ func (l *Library) Resolve(ref Ref) (Ref, error) {
 		return ref, err
 	}
 	for _, h := range all {
-		if h.Attachment.Name == ref.Name {
-			return Ref{Dataset: h.Attachment.Dataset(), Path: ref.Path}, nil
+		if h.Name == ref.Name {
+			return Ref{Dataset: h.Attachment.Dataset(), Path: ref.Path, Key: ref.Key}, nil
 		}
 	}
 	return ref, &NotHeld{fmt.Sprintf("a dataset named %q", ref.Name)}

@@ -32,7 +32,7 @@ func (t *tgz) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read at byte %d", off)
 	}
-	for n < len(p) && off < t.d.size() {
+	for n < len(p) && off < t.d.plainSize() {
 		b, err := t.piece(uint32(off/types.PieceSize) + 1)
 		if err != nil {
 			return n, err
@@ -51,7 +51,7 @@ func (t *tgz) piece(number uint32) ([]byte, error) {
 	if slot.number == number {
 		return slot.bytes, nil
 	}
-	b, err := t.d.piece(number)
+	b, err := t.d.plain(number)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,8 @@ func (p *Problem) Unwrap() error { return p.Err }
 // Report is what Verify has looked at.
 type Report struct {
 	Attachment types.Attachment
+	Name       string // of the dataset, as far as it is known; hostile text
+	Sealed     bool   // there is no key here: bytes were checked, not what they hold
 	Good       uint32 // pieces that are held and whole
 	Missing    uint32 // pieces that are not held
 	Bytes      uint64 // of good pieces
@@ -67,7 +69,8 @@ func (r *Report) add(p Problem) {
 
 // Verify reads every piece that is held and checks its hash, checks that the
 // index names exactly the pieces, holds the range list and the UnixFS root
-// against them, and reads the table of contents. It fetches nothing. An error
+// against them, and reads the table of contents, if there is a key for it. It
+// fetches nothing. An error
 // says why it could not look; what it found is in the Report.
 func (l *Library) Verify(ctx context.Context, ref Ref, w Watch) (Report, error) {
 	ref, err := l.Resolve(ref)
@@ -83,13 +86,14 @@ func (l *Library) Verify(ctx context.Context, ref Ref, w Watch) (Report, error) 
 	if d.held, err = l.Held(d.id); err != nil {
 		return Report{}, err
 	}
-	v := &verifying{d: d, report: Report{Attachment: d.held.Attachment}}
+	v := &verifying{d: d, key: ref.Key, report: Report{Attachment: d.held.Attachment, Name: d.held.Name}}
 	err = v.run()
 	return v.report, err
 }
 
 type verifying struct {
 	d      *dataset
+	key    Key
 	report Report
 	done   uint64
 }
@@ -113,7 +117,19 @@ func (v *verifying) run() error {
 	if err := v.d.checkRoots(v.d.l.State.Node, v.hold); err != nil {
 		return v.blame("roots", err)
 	}
-	if _, err := v.d.readTOC(cached); err != nil {
+	return v.contents()
+}
+
+// contents reads the table of contents, unless nobody here can.
+func (v *verifying) contents() error {
+	err := v.d.unseal(v.key)
+	if v.report.Sealed = errors.Is(err, ErrSealed); v.report.Sealed {
+		return nil
+	}
+	if v.report.Name = v.d.held.Name; err == nil {
+		_, err = v.d.readTOC(cached)
+	}
+	if err != nil {
 		return v.blame("table of contents", err)
 	}
 	return v.d.l.placed.forgive(v.d.held.owners)

@@ -78,7 +78,7 @@ func (l *Library) previous(folder, name string) (h *Held, at types.Millis, err e
 	}
 	all, err := l.Datasets()
 	for i := range all {
-		if all[i].Attachment.Name == name && all[i].Whole {
+		if all[i].Name == name && all[i].Whole {
 			return &all[i], all[i].Added, nil
 		}
 	}
@@ -87,18 +87,19 @@ func (l *Library) previous(folder, name string) (h *Held, at types.Millis, err e
 
 // newest is the row that makes a dataset the newest version of a folder and name,
 // none when it is.
-func (l *Library) newest(folder string, a *types.Attachment, now types.Millis) ([]types.Row, error) {
-	list, err := l.Versions(folder, a.Name)
+func (l *Library) newest(folder string, p *Published, now types.Millis) ([]types.Row, error) {
+	name, id := p.Manifest.Name, p.Attachment.Dataset()
+	list, err := l.Versions(folder, name)
 	if err != nil {
 		return nil, err
 	}
 	if n := len(list); n > 0 {
-		if list[n-1].Dataset == a.Dataset() {
+		if list[n-1].Dataset == id {
 			return nil, nil
 		}
 		now = max(now, list[n-1].Added+1)
 	}
-	v := Version{Dataset: a.Dataset(), Folder: folder, Name: a.Name, Added: now}
+	v := Version{Dataset: id, Folder: folder, Name: name, Added: now}
 	return []types.Row{{Table: tableVersions, Key: v.key(), Value: types.Marshal(&v)}}, nil
 }
 

@@ -45,10 +45,10 @@ func watch(out *api.Out, warnings *[]string) library.Watch {
 // with a plan when copies are wanted.
 func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.PutResult, error) {
 	res := new(api.PutResult)
-	if q.Visibility != types.VisibilityPublic.String() {
-		return nil, fmt.Errorf("visibility %q: %w; today only public", q.Visibility, ErrNotYet)
+	o, err := putOptions(&q)
+	if err != nil {
+		return nil, err
 	}
-	o := library.PutOptions{Name: q.Name, Visibility: types.VisibilityPublic, Strict: q.Strict, InPlace: q.InPlace, Guard: q.Guard}
 	keep, err := library.ParseKeep(q.Keep)
 	if err != nil {
 		return nil, fmt.Errorf("keep: %w", err)
@@ -69,7 +69,7 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 		err = t.spread(ctx, q, &p.Attachment, res, out)
 	}
 	if err == nil && q.Keep != "" {
-		err = n.retain(q.Path, p.Attachment.Name, keep, res)
+		err = n.retain(q.Path, p.Manifest.Name, keep, res)
 	}
 	return res, err
 }
@@ -85,9 +85,26 @@ func (t *town) spread(ctx context.Context, q api.PutRequest, a *types.Attachment
 	return t.plan(ctx, q, a, res, out)
 }
 
+// putOptions reads who shall be able to read, and the rest.
+func putOptions(q *api.PutRequest) (library.PutOptions, error) {
+	o := library.PutOptions{Name: q.Name, Strict: q.Strict, NewKey: q.NewKey, InPlace: q.InPlace, Guard: q.Guard}
+	var err error
+	if o.Visibility, err = types.ParseVisibility(q.Visibility); err != nil {
+		return o, err
+	}
+	for _, s := range q.To {
+		h, err := types.ParseHash(s)
+		if err != nil {
+			return o, fmt.Errorf("member %.80q: %w", s, err)
+		}
+		o.To = append(o.To, types.Account(h))
+	}
+	return o, nil
+}
+
 func fillPut(res *api.PutResult, p *library.Published) {
 	a, ref := &p.Attachment, p.Ref()
-	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), a.Name, a.Index.String(), a.UnixFS.String()
+	res.Ref, res.Name, res.Root, res.UnixFS = ref.String(), p.Manifest.Name, a.Index.String(), a.UnixFS.String()
 	res.Size, res.Pieces, res.Ranges = a.Size, a.Pieces, a.RangeCount
 	res.Repeated, res.Stored, res.InPlace = p.Repeated, p.Stored, p.InPlace
 	if s := p.Since; s != nil {
@@ -243,7 +260,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 		return nil, n.moneyFault(err)
 	}
 	whole := library.Ref{Dataset: got.Attachment.Dataset()}
-	res.Ref, res.Name = whole.String(), got.Attachment.Name
+	res.Ref, res.Name = whole.String(), got.Name
 	res.Files, res.Bytes, res.Fetched = int(got.Unpacked.Files), uint64(got.Unpacked.Bytes), got.Bytes
 	res.Skipped = int(got.Unpacked.Skipped)
 	if newer, err := n.newer(whole.Dataset); err == nil && newer != "" {
@@ -273,6 +290,9 @@ func (n *Node) export(ctx context.Context, ref library.Ref, name string, w libra
 
 func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.ListResult, error) {
 	res := new(api.ListResult)
+	if q.Mine {
+		return n.listMine(ctx)
+	}
 	if q.Ref == "" {
 		held, err := n.lib.Datasets()
 		for _, h := range held {
@@ -282,8 +302,8 @@ func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Lis
 				return nil, err
 			}
 			res.Datasets = append(res.Datasets, api.Dataset{
-				Ref: whole.String(), Name: h.Attachment.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
-				InPlace: h.InPlace(), AtRisk: len(risks),
+				Ref: whole.String(), Name: h.Name, Size: h.Attachment.Size, Whole: h.Whole, Added: int64(h.Added),
+				For: h.Attachment.Visibility.String(), InPlace: h.InPlace(), AtRisk: len(risks),
 			})
 		}
 		return res, err
@@ -322,7 +342,23 @@ func (n *Node) stat(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.Dat
 		return nil, err
 	}
 	whole := library.Ref{Dataset: ref.Dataset}
-	return &api.Dataset{Ref: whole.String(), Name: a.Name, Size: a.Size}, nil
+	out := &api.Dataset{Ref: whole.String(), Name: a.Name, Size: a.Size, For: a.Visibility.String()}
+	if a.Visibility == types.VisibilityPublic {
+		return out, nil
+	}
+	h, size, err := n.lib.Describe(ctx, ref)
+	out.Name, out.Size = h.Name, uint64(size)
+	return out, err
+}
+
+// link gives the reference of a dataset for others, with the key of a private one.
+func (n *Node) link(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.LinkResult, error) {
+	ref, err := n.ref(q.Ref)
+	if err != nil {
+		return nil, err
+	}
+	ref, err = n.lib.Keyed(ctx, ref)
+	return &api.LinkResult{Link: ref.Link()}, err
 }
 
 // archive writes the TGZ of a dataset.
@@ -360,7 +396,7 @@ func (n *Node) verify(ctx context.Context, q api.RefRequest, out *api.Out) (*api
 	if err != nil {
 		return nil, err
 	}
-	res := &api.VerifyResult{Ref: q.Ref, Pieces: r.Good, Bytes: r.Bytes}
+	res := &api.VerifyResult{Ref: ref.String(), Pieces: r.Good, Bytes: r.Bytes, Sealed: r.Sealed}
 	for i := range r.Problems {
 		res.Bad = append(res.Bad, r.Problems[i].Error())
 	}

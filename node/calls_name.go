@@ -32,7 +32,7 @@ func (n *Node) ref(text string) (library.Ref, error) {
 		return ref, err
 	}
 	dataset, err := t.named(v, ref.Title)
-	return library.Ref{Dataset: dataset, Path: ref.Path}, err
+	return library.Ref{Dataset: dataset, Path: ref.Path, Key: ref.Key}, err
 }
 
 func (n *Node) view() (*town, *consensus.View, error) {

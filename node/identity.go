@@ -90,6 +90,23 @@ func parseIdentity(text string) (*Identity, error) {
 	return &Identity{Words: words, Signer: seed.Account(), Device: keys.DeviceFromSeed(d)}, nil
 }
 
+// seed is what private datasets are sealed and opened with.
+func (i *Identity) seed() (keys.Seed, error) { return keys.ParseWords(i.Words) }
+
+// LoadSeed gives what the words of a home stand for. The error wraps
+// fs.ErrNotExist when the home has no identity; none is made.
+func LoadSeed(home string) (keys.Seed, error) {
+	raw, err := os.ReadFile(filepath.Join(home, identityFile))
+	if err != nil {
+		return keys.Seed{}, fmt.Errorf("read identity: %w", err)
+	}
+	id, err := parseIdentity(string(raw))
+	if err != nil {
+		return keys.Seed{}, err
+	}
+	return id.seed()
+}
+
 // certificateMillis is how long a device's certificate lasts; it is renewed at
 // every start.
 const certificateMillis = 90 * 24 * 3600 * 1000

@@ -125,8 +125,10 @@ func (b blocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
 func (b blocks) Size(_ context.Context, c cid.Cid) (int, error) { return b.lib.BlockSize(c) }
 
 // open is the policy of what strangers may have: what this node holds of public
-// datasets and imports (P2).
+// datasets and imports (P2), and does not deny (P3).
 type open struct{ n *Node }
 
 // Serve implements ipfs.Policy.
-func (o open) Serve(_ context.Context, c cid.Cid) bool { return o.n.lib.Public(c) }
+func (o open) Serve(_ context.Context, c cid.Cid) bool {
+	return !o.n.deny.Denied(c) && o.n.lib.Public(c)
+}

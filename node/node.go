@@ -25,6 +25,7 @@ type Node struct {
 	host    *transport.Host
 	net     network
 	lib     *library.Library
+	deny    *Denials
 	dht     *dht.Node     // nil without one
 	players net.Listener  // nil when playing is off
 	nudge   chan struct{} // the duties changed
@@ -50,6 +51,9 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, id: id, ready: make(chan struct{}), nudge: make(chan struct{}, 1),
 		lines: reporter{out: cfg.Report, last: map[string]time.Time{}},
+	}
+	if n.deny, err = OpenDenials(cfg.Home, func(w string) { n.report("deny: %s", w) }); err != nil {
+		return nil, err
 	}
 	if n.store, err = OpenStore(cfg.Home, cfg.Quota); err != nil {
 		return nil, err
@@ -96,7 +100,7 @@ func (n *Node) openNetwork() (err error) {
 func (n *Node) openLibrary() (err error) {
 	n.lib, err = library.New(library.Config{
 		State: n.store, Pieces: n.store.Pieces(), Reserve: library.Rooms(n.store.Pieces().Reserve),
-		Source: remote{n}, Now: clock,
+		Source: remote{n}, Now: clock, Seed: n.id.seed,
 	})
 	if err != nil {
 		return fmt.Errorf("open library: %w", err)

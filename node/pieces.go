@@ -55,7 +55,7 @@ func (t *town) openSwarm() (err error) {
 		upload = uint64(n.cfg.Upload)
 	}
 	t.server, err = swarm.NewServer(swarm.ServerConfig{
-		Chain: t.chain.ID(), Account: n.Account(), Device: n.id.Device.ID(), Pieces: served{t}, Facts: facts{t}, Ledger: n.store,
+		Chain: t.chain.ID(), Account: n.Account(), Device: n.id.Device.ID(), Pieces: served{t}, Deny: n.deny, Facts: facts{t}, Ledger: n.store,
 		Verify: keys.Verify, Subnet: n.subnet, UploadPerDay: upload,
 		Accuse: func(market.Evidence) {
 			n.report("swarm: a payer contradicts itself; half of its lock is to be burned: not yet")

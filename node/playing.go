@@ -83,13 +83,16 @@ func (s screen) Read(ctx context.Context, root, path string, part play.Part, w i
 	return err
 }
 
-// play says where players find a path. It fetches nothing: whether the path is
-// there shows when it is played.
-func (n *Node) play(_ context.Context, q api.RefRequest, _ *api.Out) (*api.PlayResult, error) {
+// play says where players find a path. It fetches nothing, but for the head of a
+// private dataset: whether the path is there shows when it is played.
+func (n *Node) play(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.PlayResult, error) {
 	if n.players == nil {
 		return nil, fmt.Errorf("playing is off: staddle up --play 127.0.0.1:0")
 	}
 	ref, err := n.ref(q.Ref)
+	if err == nil && !ref.Key.IsZero() {
+		ref, err = n.lib.Keyed(ctx, ref) // keeps the key: the address that is played has none
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (a *app) catCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
 			if err == nil && ref.Path == "" {
-				err = usage(c, "%s names no file in the dataset", args[0])
+				err = usage(c, "%s names no file in the dataset", ref)
 			}
 			if err == nil && offset < 0 {
 				err = usage(c, "--offset %d is below 0", offset)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
+	"github.com/staddle/staddle/deny"
 	"github.com/staddle/staddle/ipfs"
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
@@ -87,12 +88,14 @@ var reasons = []reason{
 	{library.ErrAtRisk, "data.at_risk", exitBad, "bring the file back  or  staddle put FOLDER  makes a new version"},
 	{library.ErrBad, "data.damaged", exitBad, "staddle verify REF  names all that is damaged; getting or putting it again heals"},
 	{library.ErrOccupied, "target.occupied", exitUsage, "choose another -o  or  add --yes to write over files of the same name"},
-	{library.ErrNotYet, "not_yet", exitUsage, "staddle help"},
+	{library.ErrExport, "export.bad", exitBad, "the export again: staddle export REF --to DIR goes on where it stopped"},
+	{library.ErrSealed, "sealed", exitDenied, "ask who published it for a link: staddle link"},
 	{library.ErrAmbiguous, "reference.bad", exitUsage, "staddle ls  lists what is held here"},
 	{node.ErrNoFace, "ipfs.off", exitUsage, "staddle up --ipfs /ip4/0.0.0.0/tcp/4001"},
 	{ipfs.ErrCAR, "car.bad", exitBad, "get the file again"},
 	{node.ErrNoName, "name.unknown", exitNotFound, "staddle name ls ACCOUNT"},
 	{library.ErrNotHeld, "not_held", exitNotFound, "staddle ls  lists what is held here"},
+	{deny.ErrRule, "rule.bad", exitUsage, "staddle deny --help"},
 	{errPartial, "partial", exitPartial, ""},
 	{fs.ErrNotExist, "not_found", exitNotFound, "check the spelling"},
 	{fs.ErrExist, "target.occupied", exitUsage, "choose another -o  or  add --yes"},

@@ -98,11 +98,11 @@ func isTGZ(name string) bool {
 
 func (g *getting) folder() error {
 	if g.out == "" {
-		a, err := g.l.Attachment(g.ref.Dataset)
+		h, _, err := g.l.Describe(g.ctx, g.ref)
 		if err != nil {
 			return err
 		}
-		g.out = localName(a.Name, g.ref)
+		g.out = localName(h.Name, g.ref)
 	}
 	got, err := g.l.Get(g.ctx, g.ref, g.out, g.o, g.m.watch())
 	g.m.end()
@@ -119,7 +119,7 @@ func (g *getting) folder() error {
 
 // localName is a name of the dataset's own that is safe here.
 func localName(name string, ref library.Ref) string {
-	if safe(name) != name || !filepath.IsLocal(name) || name == "." || strings.HasPrefix(name, "-") {
+	if name == "" || safe(name) != name || !filepath.IsLocal(name) || name == "." || strings.HasPrefix(name, "-") {
 		return "dataset-" + ref.Dataset.Short()
 	}
 	return name
@@ -161,11 +161,11 @@ func (g *getting) file(e archive.Entry) error {
 	if err := errors.Join(os.Chmod(g.out, e.Mode.Perm()), os.Chtimes(g.out, when, when)); err != nil {
 		return err
 	}
-	a, err := g.l.Attachment(g.ref.Dataset)
+	h, err := g.l.Held(g.ref.Dataset)
 	if err != nil {
 		return err
 	}
-	return g.done(library.Fetched{Attachment: a, Unpacked: archive.Unpacked{Files: 1, Bytes: e.Size}}, bytesText(uint64(e.Size)))
+	return g.done(library.Fetched{Attachment: h.Attachment, Name: h.Name, Unpacked: archive.Unpacked{Files: 1, Bytes: e.Size}}, bytesText(uint64(e.Size)))
 }
 
 // write lets fill write stdout, or a file that appears when it is whole.
@@ -193,7 +193,7 @@ func (g *getting) write(fill func(io.Writer) error) (err error) {
 // done tells the result.
 func (g *getting) done(got library.Fetched, size string) error {
 	if !g.a.json {
-		g.a.note("got  %s  %s  verified", safe(got.Attachment.Name), size)
+		g.a.note("got  %s  %s  verified", safe(got.Name), size)
 		_, err := fmt.Fprintln(g.a.stdout, safe(g.out))
 		return err
 	}
@@ -209,5 +209,5 @@ func (g *getting) done(got library.Fetched, size string) error {
 		Bytes    int64  `json:"bytes"`
 		Skipped  int64  `json:"skipped"`
 		Fetched  int64  `json:"fetched"`
-	}{summary, g.ref.String(), got.Attachment.Name, g.out, u.Files, u.Dirs, u.Symlinks, u.Bytes, u.Skipped, got.Bytes})
+	}{summary, g.ref.String(), got.Name, g.out, u.Files, u.Dirs, u.Symlinks, u.Bytes, u.Skipped, got.Bytes})
 }

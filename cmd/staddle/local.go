@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/staddle/staddle/keys"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/node"
 	"github.com/staddle/staddle/store"
 	"github.com/staddle/staddle/types"
 )
@@ -32,7 +34,8 @@ func (a *app) openLocal() (*local, error) {
 	}
 	l, err := library.New(library.Config{
 		State: st, Pieces: st.Pieces(), Reserve: library.Rooms(st.Pieces().Reserve),
-		Now: func() types.Millis { return types.Millis(time.Now().UnixMilli()) },
+		Now:  func() types.Millis { return types.Millis(time.Now().UnixMilli()) },
+		Seed: func() (keys.Seed, error) { return node.LoadSeed(d.data) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

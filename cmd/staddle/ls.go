@@ -8,15 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/staddle/staddle/api"
 	"github.com/staddle/staddle/archive"
 	"github.com/staddle/staddle/library"
+	"github.com/staddle/staddle/types"
 )
 
 func (a *app) lsCommand() *cobra.Command {
 	var list listing
+	mine := false
 	c := &cobra.Command{
 		Use: "ls [REF[/path]]", Short: "list what is held, or what a dataset holds", Args: cobra.MaximumNArgs(1),
-		Example: "  staddle ls\n  staddle ls films -R\n  staddle ls films/summer --offline",
+		Example: "  staddle ls\n  staddle ls films -R\n  staddle ls films/summer --offline\n  staddle ls --mine",
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			text := ""
@@ -27,8 +30,11 @@ func (a *app) lsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if mine && (len(args) > 0 || a.offline) {
+				return usage(c, "--mine asks the community: leave out REF and --offline")
+			}
 			if !a.offline {
-				return a.listByDaemon(c.Context(), text, list.recursive)
+				return a.listByDaemon(c.Context(), api.RefRequest{Ref: text, Recursive: list.recursive, Mine: mine})
 			}
 			return a.withLocal(c.Context(), func(ctx context.Context, l *local) error {
 				if len(args) == 0 {
@@ -39,6 +45,7 @@ func (a *app) lsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&list.recursive, "recursive", "R", false, "all that is below, with whole paths")
+	c.Flags().BoolVar(&mine, "mine", false, "what hosts keep for you, held here or not: after a restore from your words")
 	return c
 }
 
@@ -78,19 +85,32 @@ func (a *app) listDataset(h *library.Held, risks int) error {
 			Name   string `json:"name"`
 			Size   uint64 `json:"size"`
 			Pieces uint32 `json:"pieces"`
+			For    string `json:"for"`
 			Whole  bool   `json:"whole"`
 			Added  int64  `json:"added_ms"`
 
 			InPlace bool `json:"in_place"`
 			AtRisk  int  `json:"at_risk"`
-		}{item, ref, at.Name, at.Size, at.Pieces, h.Whole, int64(h.Added), h.InPlace(), risks})
+		}{item, ref, h.Name, at.Size, at.Pieces, at.Visibility.String(), h.Whole, int64(h.Added), h.InPlace(), risks})
 	}
 	if a.isTerminal(a.stdout) {
 		ref = library.Scheme + shortRoot(ref[len(library.Scheme):])
 	}
 	added := time.UnixMilli(int64(h.Added)).Format("2006-01-02 15:04")
-	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), stateText(h.Whole, h.InPlace(), risks), added, safe(at.Name))
+	_, err := fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", ref, bytesText(at.Size), stateText(h.Whole, h.InPlace(), risks), added, datasetName(h.Name, at.Visibility.String()))
 	return err
+}
+
+// datasetName is how a list shows a dataset: its name, and who can read it unless
+// all can.
+func datasetName(name, readers string) string {
+	switch {
+	case readers == "" || readers == types.VisibilityPublic.String():
+		return safe(name)
+	case name == "":
+		return "(sealed)"
+	}
+	return safe(name) + "  (" + readers + ")"
 }
 
 // stateText is how much of a dataset is here, and how.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/staddle/staddle/library"
 	"github.com/staddle/staddle/node"
@@ -16,6 +19,8 @@ import (
 type putFlags struct {
 	name        string
 	visibility  string
+	to          []string
+	newKey      bool
 	strict      bool
 	rangePieces int
 	inPlace     bool
@@ -35,6 +40,12 @@ gives the same reference, and what is stored already is not stored again.
 
 With --copies hosts drawn by lot keep replicas until the plan ends. Coins are
 locked for it; the hosts are paid by epoch, and what is not used comes back.
+With --visibility me only you read it, on every machine that has your 24 words;
+with members also the accounts named with --to. Names, sizes of files and contents
+are encrypted before anything leaves; hosts cannot read them. Others read what they
+get a link to (staddle link). Who had a key keeps what was read with it: --new-key
+seals the next version so that it does not open.
+
 Without --wait the command returns when the plan is in a block. A plan goes on
 when the command is stopped; the same put again goes on with the plan that runs.
 
@@ -52,6 +63,7 @@ days, weeks, ... that have one. Others are removed as by staddle rm. The newest,
 what a plan of yours needs, always stays.`,
 		Example: "  staddle put ~/films\n  staddle put ~/films --in-place\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/notes --watch --keep daily:7,weekly:5\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
+			a.askVisibility(&f)
 			o, err := f.options(c)
 			if err != nil {
 				return err
@@ -76,7 +88,9 @@ what a plan of yours needs, always stays.`,
 		},
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the dataset (default: the folder's)")
-	c.Flags().StringVar(&f.visibility, "visibility", "public", "who can read it: me, members or public (only public yet)")
+	c.Flags().StringVar(&f.visibility, "visibility", "", "who can read it: me, members or public (default: asked on a terminal, else public)")
+	c.Flags().StringArrayVar(&f.to, "to", nil, "account of a member who can read it, with --visibility members; may be repeated")
+	c.Flags().BoolVar(&f.newKey, "new-key", false, "seal under a new key, so that keys of earlier versions do not open this one")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
 	c.Flags().BoolVar(&f.inPlace, "in-place", false, "do not copy what can be read from the files; they must stay")
 	c.Flags().StringVar(&f.keep, "keep", "", "versions that stay held, such as daily:7,weekly:5 (default: all)")
@@ -87,18 +101,54 @@ what a plan of yours needs, always stays.`,
 	return c
 }
 
-func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
-	o := library.PutOptions{Name: f.name, Strict: f.strict, RangePieces: f.rangePieces, InPlace: f.inPlace}
-	for _, v := range []types.Visibility{types.VisibilityMe, types.VisibilityMembers, types.VisibilityPublic} {
-		if v.String() == f.visibility {
-			o.Visibility = v
-			return o, nil
-		}
+// askVisibility asks who can read the dataset (P1.3: asked in a market), where there
+// is somebody to ask.
+func (a *app) askVisibility(f *putFlags) {
+	if f.visibility != "" {
+		return
 	}
-	return o, usage(c, "--visibility %q is none of me, members, public", f.visibility)
+	f.visibility = types.VisibilityPublic.String()
+	in, ok := a.stdin.(*os.File)
+	if a.yes || !ok || !term.IsTerminal(int(in.Fd())) || a.env("STADDLE_NO_PROMPT") != "" {
+		return
+	}
+	fmt.Fprintf(a.stderr, "who can read it: me, members or public? [%s] ", f.visibility)
+	var answer string
+	if _, err := fmt.Fscanln(in, &answer); err == nil {
+		f.visibility = strings.ToLower(answer)
+	}
+}
+
+func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
+	o := library.PutOptions{Name: f.name, Strict: f.strict, RangePieces: f.rangePieces, NewKey: f.newKey, InPlace: f.inPlace}
+	var err error
+	if o.Visibility, err = types.ParseVisibility(f.visibility); err != nil {
+		return o, usage(c, "--visibility: %v", err)
+	}
+	switch members := o.Visibility == types.VisibilityMembers; {
+	case members && len(f.to) == 0:
+		return o, usage(c, "--visibility members needs --to ACCOUNT: this community has no list of members")
+	case !members && len(f.to) > 0:
+		return o, usage(c, "--to is for --visibility members")
+	case f.newKey && o.Visibility == types.VisibilityPublic:
+		return o, usage(c, "--new-key: a public dataset has no key")
+	}
+	for _, s := range f.to {
+		h, err := types.ParseHash(s)
+		if err != nil {
+			return o, usage(c, "--to %q is no account: %v", s, err)
+		}
+		o.To = append(o.To, types.Account(h))
+	}
+	return o, nil
 }
 
 func (a *app) put(ctx context.Context, l *local, path string, f *putFlags, o library.PutOptions) error {
+	if o.Visibility != types.VisibilityPublic {
+		if err := a.ensureIdentity(); err != nil {
+			return err
+		}
+	}
 	m := a.meter()
 	p, err := l.Put(ctx, path, o, m.watch())
 	m.end()
@@ -117,7 +167,7 @@ func (a *app) put(ctx context.Context, l *local, path string, f *putFlags, o lib
 		what = "unchanged"
 	}
 	mf := &p.Manifest
-	a.note("%s  %s  %s of %s and %s as %s in %s", what, safe(p.Attachment.Name), bytesText(mf.Content),
+	a.note("%s  %s  %s of %s and %s as %s in %s", what, safe(mf.Name), bytesText(mf.Content),
 		counted(mf.Files, "file"), counted(mf.Dirs, "directory"), bytesText(p.Attachment.Size), counted(uint64(mf.Pieces), "piece"))
 	if p.InPlace > 0 {
 		a.note("in place  %s stay in the files, %s copied", bytesText(uint64(p.InPlace)), bytesText(uint64(p.Stored)))
@@ -166,7 +216,7 @@ func (a *app) retain(l *local, path, keep string, p *library.Published) ([]libra
 		return nil, errors.Join(err, &failure{&marked{errUsage, "--keep: only the daemon knows which versions your plans need"}, "leave out --offline"})
 	}
 	return l.Retain(library.Retaining{
-		Folder: path, Name: p.Attachment.Name, Keep: k, Zone: time.Local,
+		Folder: path, Name: p.Manifest.Name, Keep: k, Zone: time.Local,
 		Bound: func(types.DatasetID) (bool, error) { return false, nil },
 	})
 }

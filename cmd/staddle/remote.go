@@ -47,7 +47,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 		return err
 	}
 	q := api.PutRequest{
-		Path: abs, Name: f.name, Visibility: f.visibility, Strict: f.strict,
+		Path: abs, Name: f.name, Visibility: f.visibility, To: f.to, NewKey: f.newKey, Strict: f.strict,
 		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
 		InPlace: f.inPlace, Guard: f.guard, Keep: f.keep,
 	}
@@ -100,7 +100,7 @@ type getWish struct {
 
 // getByDaemon chooses what -o means, as getting.run does.
 func (a *app) getByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
-	text, out, o := ref.String(), w.out, w.o
+	text, out, o := ref.Link(), w.out, w.o
 	if ref.Path != "" {
 		var l api.ListResult
 		if err := a.call(ctx, api.CallList, api.RefRequest{Ref: text}, &l); err != nil {
@@ -158,7 +158,7 @@ func (a *app) printGot(r *api.GetResult, dir string) error {
 // nameByDaemon is the dataset's own name where it is safe.
 func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error) {
 	var d api.Dataset
-	if err := a.call(ctx, api.CallStat, api.RefRequest{Ref: library.Ref{Dataset: ref.Dataset, Name: ref.Name}.String()}, &d); err != nil {
+	if err := a.call(ctx, api.CallStat, api.RefRequest{Ref: library.Ref{Dataset: ref.Dataset, Name: ref.Name, Key: ref.Key}.Link()}, &d); err != nil {
 		return "", err
 	}
 	return localName(d.Name, ref), nil
@@ -166,7 +166,7 @@ func (a *app) nameByDaemon(ctx context.Context, ref library.Ref) (string, error)
 
 // fileByDaemon gets one file, whole or not at all.
 func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, w getWish) error {
-	q, out := api.CatRequest{Ref: ref.String(), Length: -1, MaxPrice: w.maxPrice}, w.out
+	q, out := api.CatRequest{Ref: ref.Link(), Length: -1, MaxPrice: w.maxPrice}, w.out
 	if out == "-" {
 		return a.bytes(ctx, api.CallCat, q, a.resultWriter())
 	}
@@ -205,9 +205,9 @@ func (a *app) bytes(ctx context.Context, name string, req any, w io.Writer) erro
 	return err
 }
 
-func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) error {
+func (a *app) listByDaemon(ctx context.Context, q api.RefRequest) error {
 	var r api.ListResult
-	if err := a.call(ctx, api.CallList, api.RefRequest{Ref: ref, Recursive: recursive}, &r); err != nil {
+	if err := a.call(ctx, api.CallList, q, &r); err != nil {
 		return err
 	}
 	if a.json {
@@ -217,13 +217,24 @@ func (a *app) listByDaemon(ctx context.Context, ref string, recursive bool) erro
 		}{summary, r})
 	}
 	for _, d := range r.Datasets {
-		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), stateText(d.Whole, d.InPlace, d.AtRisk),
-			time.UnixMilli(d.Added).Format("2006-01-02 15:04"), safe(d.Name))
+		state := stateText(d.Whole, d.InPlace, d.AtRisk)
+		if d.Added == 0 {
+			state = "away"
+		}
+		fmt.Fprintf(a.stdout, "%s  %10s  %-5s  %s  %s\n", d.Ref, bytesText(d.Size), state, whenText(d.Added), datasetName(d.Name, d.For))
 	}
 	for _, e := range r.Entries {
 		fmt.Fprintln(a.stdout, entryLine(&e))
 	}
 	return nil
+}
+
+// whenText is a time of Unix milliseconds; 0 is none.
+func whenText(ms int64) string {
+	if ms == 0 {
+		return strings.Repeat(" ", len("2006-01-02 15:04"))
+	}
+	return time.UnixMilli(ms).Format("2006-01-02 15:04")
 }
 
 func entryLine(e *api.Entry) string {
@@ -251,7 +262,11 @@ func (a *app) verifyByDaemon(ctx context.Context, refs []string) error {
 		err := a.call(ctx, api.CallVerify, api.RefRequest{Ref: ref}, &r)
 		worst = errors.Join(worst, err)
 		if err == nil && !a.json {
-			fmt.Fprintf(a.stdout, "%s  %d pieces, %s  ok\n", ref, r.Pieces, bytesText(r.Bytes))
+			state := "ok"
+			if r.Sealed {
+				state += "  " + sealedText
+			}
+			fmt.Fprintf(a.stdout, "%s  %d pieces, %s  %s\n", r.Ref, r.Pieces, bytesText(r.Bytes), state)
 		}
 		if err == nil && a.json {
 			if err := a.emit(struct {

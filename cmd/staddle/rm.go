@@ -18,7 +18,7 @@ the local store only: stop the daemon (staddle down) and add --offline.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ref, err := library.ParseRef(args[0])
 			if err == nil && ref.Path != "" {
-				err = usage(c, "%s is a part of a dataset: only all of it can go", args[0])
+				err = usage(c, "%s is a part of a dataset: only all of it can go", ref)
 			}
 			if err == nil {
 				err = a.needDaemon()
@@ -36,11 +36,11 @@ func (a *app) remove(l *local, ref library.Ref) error {
 	if err != nil {
 		return err
 	}
-	at, err := l.Attachment(ref.Dataset)
+	h, err := l.Held(ref.Dataset)
 	if err != nil {
 		return err
 	}
-	if err := a.confirm(fmt.Sprintf("remove %s (%s)?", safe(at.Name), bytesText(at.Size))); err != nil {
+	if err := a.confirm(fmt.Sprintf("remove %s (%s)?", safe(h.Name), bytesText(h.Attachment.Size))); err != nil {
 		return err
 	}
 	if err := l.Remove(ref); err != nil {
@@ -52,6 +52,6 @@ func (a *app) remove(l *local, ref library.Ref) error {
 			Ref string `json:"ref"`
 		}{summary, ref.String()})
 	}
-	a.note("removed  %s", safe(at.Name))
+	a.note("removed  %s", safe(h.Name))
 	return nil
 }

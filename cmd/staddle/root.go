@@ -49,7 +49,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or not yet there, 3 done in part,
 // commands lists the verbs. A new verb is a new file and a line here.
 func (a *app) commands() []*cobra.Command {
 	list := []*cobra.Command{
-		a.putCommand(), a.getCommand(), a.lsCommand(), a.catCommand(), a.playCommand(), a.verifyCommand(), a.rmCommand(),
+		a.putCommand(), a.getCommand(), a.lsCommand(), a.catCommand(), a.playCommand(), a.verifyCommand(), a.linkCommand(), a.rmCommand(),
+		a.denyCommand(), a.exportCommand(), a.importCommand(),
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.proveCommand(), a.communityCommand(), a.hostCommand(), a.validatorCommand(),
 		a.nameCommand(), a.carCommand(), a.ipfsCommand(), a.coinCommand(), a.epochCommand(), a.logCommand(), a.simCommand(), a.diskCommand(), a.doctorCommand(), a.versionCommand(), mrCommand(),
 	}

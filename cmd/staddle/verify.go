@@ -72,6 +72,9 @@ func (a *app) verify(ctx context.Context, l *local, refs []library.Ref) error {
 	return worst
 }
 
+// sealedText is said of a private dataset without a key here.
+const sealedText = "sealed: bytes whole, contents not readable here"
+
 // verified tells what was found in one dataset.
 func (a *app) verified(r *library.Report) error {
 	at := &r.Attachment
@@ -85,16 +88,17 @@ func (a *app) verified(r *library.Report) error {
 			head
 			Ref      string   `json:"ref"`
 			Name     string   `json:"name"`
+			Sealed   bool     `json:"sealed"`
 			Pieces   uint32   `json:"pieces"`
 			Good     uint32   `json:"good"`
 			Missing  uint32   `json:"missing"`
 			Bad      uint32   `json:"bad"`
 			Problems []string `json:"problems"`
 			AtRisk   uint32   `json:"at_risk"`
-		}{item, ref, at.Name, at.Pieces, r.Good, r.Missing, r.Bad, problems, r.AtRisk})
+		}{item, ref, r.Name, r.Sealed, at.Pieces, r.Good, r.Missing, r.Bad, problems, r.AtRisk})
 	}
 	for i := range r.Problems {
-		if _, err := fmt.Fprintf(a.stdout, "bad  %s  %s\n", safe(at.Name), safe(r.Problems[i].Error())); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "bad  %s  %s\n", safe(r.Name), safe(r.Problems[i].Error())); err != nil {
 			return err
 		}
 	}
@@ -107,6 +111,9 @@ func (a *app) verified(r *library.Report) error {
 	case r.Missing > 0:
 		state = fmt.Sprintf("part (%d missing)", r.Missing)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %s  %d/%d pieces  %s\n", ref, safe(at.Name), r.Good, at.Pieces, state)
+	if r.Sealed {
+		state += "  " + sealedText
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %s  %d/%d pieces  %s\n", ref, safe(r.Name), r.Good, at.Pieces, state)
 	return err
 }

@@ -73,11 +73,12 @@ var Staddle = Laws{
 			Layer: Pure, May: []string{"types", "trie"},
 			Modules: []string{
 				"github.com/klauspost/compress", "github.com/ipfs/boxo", "github.com/ipfs/go-block-format",
-				"github.com/ipfs/go-ipld-format",
+				"github.com/ipfs/go-ipld-format", xCrypto,
 			},
 		},
 		"replica":   {Layer: Pure, May: []string{"types"}, Modules: []string{"filippo.io/bigmod"}},
 		"market":    {Layer: Pure, May: []string{"types"}},
+		"deny":      {Layer: Pure, May: []string{"types"}},
 		"settle":    {Layer: Pure, May: []string{"types", "draw"}},
 		"consensus": {Layer: Pure, May: []string{"types", "keys", "trie", "draw", "replica", "market"}},
 		"lines":     {Layer: Pure, May: []string{"types", "settle", "consensus"}},

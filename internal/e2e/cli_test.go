@@ -110,7 +110,7 @@ func contentByCLI(t *testing.T, a *peer, films string, film []byte, shapes map[s
 	a.exits(5, "get", "absent", "-o", filepath.Join(dir, "two"))
 	a.exits(5, "prove", unknown)
 	a.exits(5, "put", filepath.Join(dir, "absent"))
-	a.exits(2, "put", films, "--visibility", "me")
+	a.exits(2, "put", films, "--visibility", "members")
 }
 
 func coinsByCLI(t *testing.T, a *peer, films string) {
