@@ -101,24 +101,23 @@ func (t *town) agree(e swarm.Estimate) error {
 	}
 	t.locking.Lock()
 	defer t.locking.Unlock()
-	now := facts{t}.Epoch()
-	for _, epoch := range []types.Epoch{now, now + 1} {
-		if err := t.lockFor(epoch, types.Amount(need.Uint64())); err != nil {
-			return err
+	for {
+		now := facts{t}.Epoch()
+		err := t.lockFor(now, types.Amount(need.Uint64()))
+		if err == nil {
+			err = t.lockFor(now+1, types.Amount(need.Uint64()))
 		}
+		if err == nil || (facts{t}).Epoch() == now {
+			return err
+		} // else the epoch turned meanwhile: its lock is of no use any more
 	}
-	return nil
 }
 
 // lockFor makes an epoch's lock hold so many coins that are neither spent nor
 // promised in receipts. A lock whose block was replaced comes back by itself.
 func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
-	ctx, cancel := context.WithTimeout(context.Background(), agreeTimeout)
-	defer cancel()
 	name := fmt.Sprintf("lock/%d", epoch)
-	if _, _, err := t.chain.Await(ctx, name); ctx.Err() != nil {
-		return fmt.Errorf("lock of epoch %d: %w", epoch, err)
-	}
+	_ = t.awaitLock(epoch, name) // whatever became of one before, what is missing now counts
 	missing, err := t.lockMissing(epoch, need)
 	if err != nil || missing == 0 {
 		return err
@@ -132,11 +131,28 @@ func (t *town) lockFor(epoch types.Epoch, need types.Amount) error {
 			return fmt.Errorf("lock %s coins for the download: %w", missing, err)
 		}
 	}
-	_, _, err = t.chain.Await(ctx, name)
-	if errors.Is(err, chain.ErrNoWish) { // included before we could ask
-		return nil
+	return t.awaitLock(epoch, name)
+}
+
+// awaitLock waits until no lock of that name is under way; it is an error when
+// that takes too long, or the epoch is over.
+func (t *town) awaitLock(epoch types.Epoch, name string) error {
+	end := time.Now().Add(agreeTimeout)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _, err := t.chain.Await(ctx, name)
+		cancel()
+		switch {
+		case err == nil || errors.Is(err, chain.ErrNoWish):
+			return nil
+		case !errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("lock of epoch %d: %w", epoch, err)
+		case (facts{t}).Epoch() > epoch:
+			return fmt.Errorf("lock of epoch %d: the epoch is over", epoch)
+		case time.Now().After(end):
+			return fmt.Errorf("lock of epoch %d: no block has it after %s", epoch, agreeTimeout)
+		}
 	}
-	return err
 }
 
 // leastLock is the price of 64 pieces. What is not spent of it comes back.
