@@ -16,12 +16,14 @@ const (
 	aheadMost  = 8 << 20 // bytes of a file that are fetched beyond what its reader has taken
 	aheadFirst = 1 << 20 // the same before it has taken anything; it grows by what was taken
 	aheadStep  = 8       // pieces that are asked for together at least, unless no more are needed
+	aheadTime  = 4_000   // ms of a steady reader's own speed that are ahead of it at most
+	paceTime   = 4_000   // ms over which that speed is measured
 )
 
 // Cat writes length bytes from offset of the file at ref.Path to w; a negative
 // length means to the end. Only the pieces that hold them are fetched, at most
-// 8 MiB before w has taken what lies before them, so that a reader that goes away
-// has cost little. w gets each byte as soon as its piece is here.
+// 8 MiB, and at most what a steady reader takes in 4 s, before w has taken what
+// lies before them, so that a reader that goes away has cost little. w gets each byte as soon as its piece is here.
 func (l *Library) Cat(ctx context.Context, ref Ref, w io.Writer, offset, length int64) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("offset %d below 0", offset)
@@ -62,6 +64,7 @@ type stream struct {
 
 	mu    sync.Mutex
 	at    int64         // first byte that the writer has not taken
+	pace  pace          // of the writer
 	moved chan struct{} // closed when a piece came, the writer took some, or fetching ended
 	over  bool          // fetching has ended
 	fault error         // and why
@@ -109,9 +112,39 @@ func (s *stream) write(f *archive.FileReader, w io.Writer) (sum int64, err error
 			return sum, fmt.Errorf("write: %w", err)
 		}
 		sum, at = sum+int64(n), at+int64(n)
-		s.change(func() { s.at = at })
+		now := s.d.l.Now()
+		s.change(func() {
+			s.at = at
+			s.pace.note(at, now)
+		})
 	}
 	return sum, nil
+}
+
+// pace is how fast a writer takes bytes.
+type pace struct {
+	since types.Millis
+	from  int64
+	rate  int64 // bytes a second over the last span; 0 before the first is over
+}
+
+func (p *pace) note(at int64, now types.Millis) {
+	if p.since == 0 {
+		p.since, p.from = now, at
+	}
+	if took := int64(now) - int64(p.since); took >= paceTime {
+		p.rate = (at - p.from) * 1000 / took
+		p.since, p.from = now, at
+	}
+}
+
+// most is how far ahead of such a writer fetching may be, in bytes: a film that is
+// watched takes little, and whoever stops watching has paid for what lay ahead.
+func (p *pace) most() int64 {
+	if p.rate == 0 {
+		return aheadMost
+	}
+	return min(max(p.rate*aheadTime/1000, aheadFirst), aheadMost)
 }
 
 // await returns when the pieces of some bytes are here.
@@ -180,9 +213,9 @@ func (s *stream) fetch(d *dataset) error {
 func (s *stream) allowed(ctx context.Context, first, last uint32) (uint32, error) {
 	for {
 		s.mu.Lock()
-		at, moved := s.at, s.moved
+		at, moved, most := s.at, s.moved, s.pace.most()
 		s.mu.Unlock()
-		need, until, err := s.reach(at)
+		need, until, err := s.reach(at, most)
 		if err != nil {
 			return 0, err
 		}
@@ -199,14 +232,14 @@ func (s *stream) allowed(ctx context.Context, first, last uint32) (uint32, error
 }
 
 // reach gives the last piece that a writer at a place needs next, and the last
-// that may be fetched for it.
-func (s *stream) reach(at int64) (need, until uint32, err error) {
+// that may be fetched for it when so many bytes may lie ahead.
+func (s *stream) reach(at, most int64) (need, until uint32, err error) {
 	first, count, err := s.r.PiecesFor(s.name, at, min(types.PieceSize, s.end-at))
 	if err != nil {
 		return 0, 0, err
 	}
 	need = first + count - 1
-	ahead := min(aheadFirst+4*(at-s.from), aheadMost, s.end-at)
+	ahead := min(aheadFirst+4*(at-s.from), most, s.end-at)
 	first, count, err = s.r.PiecesFor(s.name, at, ahead)
 	until = first + count - 1
 	if at+ahead < s.end { // what is only half allowed waits
