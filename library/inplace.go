@@ -102,6 +102,20 @@ func (p *placed) Get(digest types.Hash) ([]byte, error) {
 	if err == nil {
 		return b, nil
 	}
+	return p.make(digest, err)
+}
+
+// Load implements Pieces.
+func (p *placed) Load(digest types.Hash) ([]byte, error) {
+	b, err := p.Pieces.Load(digest)
+	if err == nil {
+		return b, nil
+	}
+	return p.make(digest, err)
+}
+
+// make makes a piece that is not stored from the files that have it.
+func (p *placed) make(digest types.Hash, err error) ([]byte, error) {
 	list, scanErr := p.recipes(digest)
 	if scanErr != nil {
 		return nil, errors.Join(err, scanErr)

@@ -32,6 +32,8 @@ type State interface {
 type Pieces interface {
 	// Get gives a piece whose hash was checked; *types.Missing when it is not held.
 	Get(digest types.Hash) ([]byte, error)
+	// Load is Get for whoever checks the hash himself.
+	Load(digest types.Hash) ([]byte, error)
 	// Size is the length of a piece in bytes; 0 when it is not held.
 	Size(digest types.Hash) (int64, error)
 	// Release takes the pieces of an owner away.
@@ -163,4 +165,4 @@ func (w Watch) progress(p Progress) {
 }
 
 // Piece gives a piece that is held, for serving; *types.Missing when it is not.
-func (l *Library) Piece(digest types.Hash) ([]byte, error) { return l.Pieces.Get(digest) }
+func (l *Library) Piece(digest types.Hash) ([]byte, error) { return l.Pieces.Load(digest) }

@@ -81,10 +81,18 @@ func parseHeader(b []byte) (h header, err error) {
 	return h, nil
 }
 
-// checkPayload says why payload is not the one of h, or nil.
-func (h header) checkPayload(payload []byte) error {
+// checkSum finds what a disk has changed.
+func (h header) checkSum(payload []byte) error {
 	if sum := crc32.Checksum(payload, castagnoli); sum != h.sum {
 		return fmt.Errorf("payload has checksum %08x, want %08x", sum, h.sum)
+	}
+	return nil
+}
+
+// checkPayload says why payload is not the one of h, or nil.
+func (h header) checkPayload(payload []byte) error {
+	if err := h.checkSum(payload); err != nil {
+		return err
 	}
 	if h.kind == kindPiece && types.Digest(types.RawCID(payload)) != h.key {
 		return errors.New("payload has another hash")

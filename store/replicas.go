@@ -77,7 +77,7 @@ func (p *Replicas) Get(lot types.LotID, rng, piece uint32) ([]byte, error) {
 		return nil, err
 	}
 	defer p.s.gate.leave()
-	b, err := p.s.records().payload(replicaID(lot, rng, piece))
+	b, err := p.s.records().payload(replicaID(lot, rng, piece), header.checkPayload)
 	return b, atLot(lot, rng, piece, err)
 }
 

@@ -11,8 +11,9 @@ const (
 	// MaxFrame is the longest frame that any protocol may allow, in bytes.
 	MaxFrame = 16 << 20
 
-	frameHead = 4        // be32 length
-	frameStep = 64 << 10 // first allocation for a frame, in bytes
+	frameHead = 4         // be32 length
+	frameStep = 64 << 10  // first allocation for a frame, in bytes
+	frameRest = 448 << 10 // the next, when it was filled: a piece needs no third
 )
 
 // writeFrame sends the be32 length and b. A short frame goes out in one write,
@@ -34,8 +35,8 @@ func writeFrame(w io.Writer, b []byte) error {
 }
 
 // readFrame reads a frame of at most limit bytes. A longer one is refused on
-// its length alone. Memory grows with the bytes that have come, at most twofold,
-// so that a length without its bytes costs little. io.EOF means that no
+// its length alone. Memory grows with the bytes that have come, at most twofold
+// or to 512 KiB, so that a length without its bytes costs little. io.EOF means that no
 // frame follows; io.ErrUnexpectedEOF that one was cut.
 func readFrame(r io.Reader, limit int) ([]byte, error) {
 	var head [frameHead]byte
@@ -50,7 +51,7 @@ func readFrame(r io.Reader, limit int) ([]byte, error) {
 	frame := make([]byte, 0, min(size, frameStep))
 	for len(frame) < size {
 		if len(frame) == cap(frame) {
-			frame = slices.Grow(frame, min(size-len(frame), len(frame)))
+			frame = slices.Grow(frame, min(size-len(frame), max(len(frame), frameRest)))
 		}
 		next := frame[len(frame):min(cap(frame), size)]
 		k, err := io.ReadFull(r, next)
