@@ -204,6 +204,7 @@ func (s *stream) fetch(d *dataset) error {
 		if err := g.get(span{first, next - first + 1}); err != nil {
 			return errors.Join(err, g.close())
 		}
+		s.change(func() {}) // pieces that another stream has brought are here, too
 		first = next + 1
 	}
 	return g.close()
