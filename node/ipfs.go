@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 
@@ -31,10 +33,11 @@ const rowWorld = "ipfs-key"
 func (n *Node) openFace() error {
 	public := ipfs.Public(blocks{n.lib}, open{n})
 	if addr := n.cfg.IPFSGateway; addr != "" {
-		var err error
-		if n.face.handler, err = ipfs.Gateway(public, ipfs.GatewayOptions{}); err != nil {
+		inner, err := ipfs.Gateway(public, ipfs.GatewayOptions{})
+		if err != nil {
 			return err
 		}
+		n.face.handler = n.screen(inner)
 		if n.face.door, err = net.Listen("tcp", addr); err != nil {
 			return fmt.Errorf("open IPFS gateway: %w", err)
 		}
@@ -50,6 +53,20 @@ func (n *Node) openFace() error {
 		return errors.Join(err, n.face.close())
 	}
 	return nil
+}
+
+// screen refuses paths of the deny lists before they are looked up (P3); blocks
+// are refused by the policy.
+func (n *Node) screen(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(path.Clean(r.URL.Path), "/ipfs/")
+		root, below, _ := strings.Cut(rest, "/")
+		if c, err := cid.Decode(root); ok && err == nil && n.deny.DeniedPath(c, below) {
+			http.Error(w, "this node does not give that away", http.StatusGone)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (n *Node) worldKey() (seed [32]byte, err error) {
