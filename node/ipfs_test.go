@@ -22,7 +22,7 @@ func TestScreen(t *testing.T) {
 	for path, want := range map[string]int{
 		"/ipfs/" + c + "/secret": http.StatusGone, "/ipfs/" + c + "/%73ecret": http.StatusGone, "/ipfs/" + c + "//secret/": http.StatusGone,
 		"/ipfs/" + c + "/a/../secret": http.StatusGone,
-		"/ipfs/" + c + "/secrets": http.StatusTeapot, "/ipfs/" + c: http.StatusTeapot, "/ipfs/nonsense/secret": http.StatusTeapot, "/": http.StatusTeapot,
+		"/ipfs/" + c + "/secrets":     http.StatusTeapot, "/ipfs/" + c: http.StatusTeapot, "/ipfs/nonsense/secret": http.StatusTeapot, "/": http.StatusTeapot,
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
