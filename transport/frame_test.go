@@ -48,7 +48,7 @@ func TestFrameMemory(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / 16; each > 8*frameStep {
+	if each := (after.TotalAlloc - before.TotalAlloc) / 16; each > 2*(frameStep+frameRest) {
 		t.Fatalf("a frame of %d bytes took %d bytes of memory", frameStep, each)
 	}
 }
