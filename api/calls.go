@@ -115,6 +115,7 @@ type PutRequest struct {
 	Lock       string   `json:"lock,omitempty"`
 	PriceRoom  uint32   `json:"priceRoom,omitempty"` // highest price to bear, as a multiple of the present one; 0: 4
 	Wait       bool     `json:"wait"`                // until every copy is kept
+	IPFS       bool     `json:"ipfs,omitempty"`      // a UnixFS directory as well, as ipfs add --cid-version=1 makes it
 	InPlace    bool     `json:"inPlace,omitempty"`   // pieces that are bytes of files are not copied
 	Guard      bool     `json:"guard,omitempty"`     // an error when more than 30 % of the files have vanished
 	Keep       string   `json:"keep,omitempty"`      // versions that stay held, such as daily:7,weekly:5
@@ -139,6 +140,7 @@ type PutResult struct {
 	Warnings []string `json:"warnings,omitempty"`
 	Repeated bool     `json:"repeated"`          // held already, under this name
 	Stored   int64    `json:"stored"`            // bytes of pieces that were not held before
+	IPFS     string   `json:"ipfs,omitempty"`    // root of the UnixFS directory
 	InPlace  int64    `json:"inPlace,omitempty"` // bytes of pieces kept as parts of files
 	Since    *Since   `json:"since,omitempty"`   // what it shares with the version before
 	Removed  []string `json:"removed,omitempty"` // versions let go

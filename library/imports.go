@@ -281,6 +281,14 @@ func (l *Library) Block(c cid.Cid) ([]byte, error) {
 	if b, err := l.Pieces.Get(digest); !errors.As(err, &missing) {
 		return b, err
 	}
+	if b, err := l.joined(digest); !errors.As(err, &missing) {
+		return b, err
+	}
+	return l.made(digest)
+}
+
+// joined is a block that was longer than a piece.
+func (l *Library) joined(digest types.Hash) ([]byte, error) {
 	parts, err := l.parts(digest)
 	if err != nil {
 		return nil, err
@@ -294,7 +302,7 @@ func (l *Library) Block(c cid.Cid) ([]byte, error) {
 		whole = append(whole, b...)
 	}
 	if len(parts) == 0 || types.Digest(types.RawCID(whole)) != digest {
-		return nil, &types.Missing{CID: c}
+		return nil, &types.Missing{CID: types.RawCIDOf(digest)}
 	}
 	return whole, nil
 }

@@ -166,10 +166,14 @@ func (l *Library) Remove(ref Ref) error {
 	if err != nil {
 		return err
 	}
+	felled, err := l.fell(ref.Dataset)
+	if err != nil {
+		return err
+	}
 	l.mu.Lock()
 	h, err := l.Held(ref.Dataset)
 	if err == nil {
-		rows := []types.Row{{Table: tableHeld, Key: string(ref.Dataset[:])}, {Table: tablePrivate, Key: string(ref.Dataset[:])}}
+		rows := append(felled, []types.Row{{Table: tableHeld, Key: string(ref.Dataset[:])}, {Table: tablePrivate, Key: string(ref.Dataset[:])}}...)
 		for _, o := range h.owners {
 			rows = append(rows, trash(o))
 		}

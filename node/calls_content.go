@@ -65,6 +65,13 @@ func (n *Node) put(ctx context.Context, q api.PutRequest, out *api.Out) (*api.Pu
 		return nil, err
 	}
 	fillPut(res, &p)
+	if q.IPFS {
+		root, err := n.lib.Tree(ctx, q.Path, p.Attachment.Dataset(), library.Watch{})
+		if err != nil {
+			return nil, err
+		}
+		res.IPFS = root.String()
+	}
 	if t != nil {
 		err = t.spread(ctx, q, &p.Attachment, res, out)
 	}

@@ -151,12 +151,17 @@ func (h *Host) reach(ctx context.Context, device types.Device, at []multiaddr.Mu
 		if err == nil {
 			return h.peer(h.link(device)), nil
 		}
-		if !errors.Is(err, ErrLost) {
+		if !errors.Is(err, ErrLost) && !errors.Is(err, ErrUnknown) {
 			return Peer{}, err
 		}
 		h.part(device) // it was dead, and nobody had noticed
 	}
-	return h.reachAnew(ctx, device, peer.AddrInfo{ID: id, Addrs: at})
+	info := peer.AddrInfo{ID: id, Addrs: at}
+	p, err := h.reachAnew(ctx, device, info)
+	if errors.Is(err, ErrUnknown) { // one was there still, and ended before it was used
+		p, err = h.reachAnew(ctx, device, info)
+	}
+	return p, err
 }
 
 func (h *Host) reachAnew(ctx context.Context, device types.Device, info peer.AddrInfo) (Peer, error) {

@@ -24,6 +24,7 @@ type putFlags struct {
 	strict      bool
 	rangePieces int
 	inPlace     bool
+	ipfs        bool
 	keep        string
 	guard       bool
 	hosting     hosting
@@ -58,6 +59,10 @@ With --watch the command goes on, and puts the folder again when it has changed 
 been quiet for --settle. It stops when more than 30 % of the files are gone: a disk
 that is not mounted looks like that. A plain put confirms that they are meant to be.
 
+With --ipfs the dataset also has the UnixFS directory that ipfs add
+--cid-version=1 makes, under the same CIDs; its root is printed as a note. It takes
+no room: its blocks are made of the dataset when somebody asks for them.
+
 --keep says which versions of the folder stay held: the newest of each of the last
 days, weeks, ... that have one. Others are removed as by staddle rm. The newest, and
 what a plan of yours needs, always stays.`,
@@ -70,6 +75,9 @@ what a plan of yours needs, always stays.`,
 			}
 			if _, err := library.ParseKeep(f.keep); err != nil {
 				return usage(c, "--keep %v", err)
+			}
+			if a.offline && f.ipfs {
+				return usage(c, "--ipfs needs the daemon: leave out --offline")
 			}
 			if a.offline && f.hosting.copies > 0 {
 				return usage(c, "--copies needs the daemon: leave out --offline")
@@ -93,6 +101,7 @@ what a plan of yours needs, always stays.`,
 	c.Flags().BoolVar(&f.newKey, "new-key", false, "seal under a new key, so that keys of earlier versions do not open this one")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when anything would be left out")
 	c.Flags().BoolVar(&f.inPlace, "in-place", false, "do not copy what can be read from the files; they must stay")
+	c.Flags().BoolVar(&f.ipfs, "ipfs", false, "give the folder a UnixFS directory too, for the IPFS world")
 	c.Flags().StringVar(&f.keep, "keep", "", "versions that stay held, such as daily:7,weekly:5 (default: all)")
 	f.watching.flags(c)
 	f.hosting.flags(c)
@@ -130,6 +139,8 @@ func (f *putFlags) options(c *cobra.Command) (library.PutOptions, error) {
 		return o, usage(c, "--visibility members needs --to ACCOUNT: this community has no list of members")
 	case !members && len(f.to) > 0:
 		return o, usage(c, "--to is for --visibility members")
+	case f.ipfs && o.Visibility != types.VisibilityPublic:
+		return o, usage(c, "--ipfs is for public datasets")
 	case f.newKey && o.Visibility == types.VisibilityPublic:
 		return o, usage(c, "--new-key: a public dataset has no key")
 	}

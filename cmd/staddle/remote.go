@@ -49,7 +49,7 @@ func (a *app) putByDaemon(ctx context.Context, name string, f *putFlags) error {
 	q := api.PutRequest{
 		Path: abs, Name: f.name, Visibility: f.visibility, To: f.to, NewKey: f.newKey, Strict: f.strict,
 		Copies: f.hosting.copies, Encoding: f.hosting.encoding, Epochs: f.hosting.epochs, Lock: f.hosting.lock, PriceRoom: f.hosting.room, Wait: f.hosting.wait,
-		InPlace: f.inPlace, Guard: f.guard, Keep: f.keep,
+		InPlace: f.inPlace, IPFS: f.ipfs, Guard: f.guard, Keep: f.keep,
 	}
 	var r api.PutResult
 	if err := a.call(ctx, api.CallPut, q, &r); err != nil {
@@ -78,6 +78,9 @@ func (a *app) putNotes(r *api.PutResult) {
 	a.note("%s  %s  %s in %s", what, safe(r.Name), bytesText(r.Size), counted(uint64(r.Pieces), "piece"))
 	if r.InPlace > 0 {
 		a.note("in place  %s stay in the files, %s copied", bytesText(uint64(r.InPlace)), bytesText(uint64(r.Stored)))
+	}
+	if r.IPFS != "" {
+		a.note("ipfs  %s", r.IPFS)
 	}
 	if s := r.Since; s != nil {
 		share := library.Since{Pieces: s.Pieces, Shared: s.Shared}

@@ -163,6 +163,17 @@ func TestKubo(t *testing.T) {
 		t.Errorf("we read %d bytes of kubo's, want %d", len(got), len(film))
 	}
 	wantText(t, string(fetch(t, st.IPFS.Gateway+"/ipfs/"+added+"/", "")), "film.mkv", "text")
+	put := call[api.PutResult](a, api.CallPut, api.PutRequest{Path: tree, Visibility: "public", IPFS: true})
+	if put.IPFS != added {
+		t.Errorf("our directory is %s, kubo's %s", put.IPFS, added)
+	}
+	a.does("car", "rm", added) // what remains is made of the dataset
+	ipfs.run("pin", "rm", added)
+	ipfs.run("repo", "gc")
+	if got := ipfs.run("cat", added+"/film.mkv"); !bytes.Equal(got, film) {
+		t.Errorf("kubo reads %d bytes of our directory, want %d", len(got), len(film))
+	}
+	ipfs.run("pin", "add", added)
 	theirs := filepath.Join(t.TempDir(), "theirs.car")
 	write(t, theirs, ipfs.run("dag", "export", added))
 	wantText(t, a.does("car", "import", theirs).stdout, added)
