@@ -102,15 +102,40 @@ func (t *town) agree(e swarm.Estimate) error {
 	t.locking.Lock()
 	defer t.locking.Unlock()
 	for {
-		now := facts{t}.Epoch()
+		now := t.comingEpoch()
 		err := t.lockFor(now, types.Amount(need.Uint64()))
 		if err == nil {
 			err = t.lockFor(now+1, types.Amount(need.Uint64()))
 		}
-		if err == nil || (facts{t}).Epoch() == now {
+		if err == nil {
+			return t.awaitEpoch(now)
+		}
+		if t.comingEpoch() == now {
 			return err
 		} // else the epoch turned meanwhile: its lock is of no use any more
 	}
+}
+
+// comingEpoch is the epoch of the next block: after a checkpoint nothing can be
+// locked for the running one any more.
+func (t *town) comingEpoch() types.Epoch {
+	return t.chain.Genesis().Rules.EpochOf(t.chain.Tip().Header.Height + 1)
+}
+
+// awaitEpoch waits for the first block of an epoch, which is the next one.
+func (t *town) awaitEpoch(e types.Epoch) error {
+	changed, stop := t.chain.Watch()
+	defer stop()
+	timer := time.NewTimer(agreeTimeout)
+	defer timer.Stop()
+	for (facts{t}).Epoch() < e {
+		select {
+		case <-changed:
+		case <-timer.C:
+			return fmt.Errorf("no block of epoch %d after %s", e, agreeTimeout)
+		}
+	}
+	return nil
 }
 
 // lockFor makes an epoch's lock hold so many coins that are neither spent nor
@@ -147,7 +172,7 @@ func (t *town) awaitLock(epoch types.Epoch, name string) error {
 			return nil
 		case !errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("lock of epoch %d: %w", epoch, err)
-		case (facts{t}).Epoch() > epoch:
+		case t.comingEpoch() > epoch:
 			return fmt.Errorf("lock of epoch %d: the epoch is over", epoch)
 		case time.Now().After(end):
 			return fmt.Errorf("lock of epoch %d: no block has it after %s", epoch, agreeTimeout)
