@@ -31,11 +31,7 @@ type putFlags struct {
 	watching    watching
 }
 
-func (a *app) putCommand() *cobra.Command {
-	var f putFlags
-	c := &cobra.Command{
-		Use: "put PATH", Short: "publish a folder or a file; prints its reference", Args: cobra.ExactArgs(1),
-		Long: `Pack a folder or a file into a dataset, keep it here, and publish it in the
+const putLong = `Pack a folder or a file into a dataset, keep it here, and publish it in the
 community if this node is in one. Prints the dataset's reference. The same folder
 gives the same reference, and what is stored already is not stored again.
 
@@ -65,7 +61,13 @@ no room: its blocks are made of the dataset when somebody asks for them.
 
 --keep says which versions of the folder stay held: the newest of each of the last
 days, weeks, ... that have one. Others are removed as by staddle rm. The newest, and
-what a plan of yours needs, always stays.`,
+what a plan of yours needs, always stays.`
+
+func (a *app) putCommand() *cobra.Command {
+	var f putFlags
+	c := &cobra.Command{
+		Use: "put PATH", Short: "publish a folder or a file; prints its reference", Args: cobra.ExactArgs(1),
+		Long:    putLong,
 		Example: "  staddle put ~/films\n  staddle put ~/films --in-place\n  staddle put ~/films --copies 3 --wait\n  staddle put ~/notes --watch --keep daily:7,weekly:5\n  staddle put ~/films --copies 1 --encoding plain --epochs 12\n  staddle put ~/films --offline",
 		RunE: func(c *cobra.Command, args []string) error {
 			a.askVisibility(&f)
