@@ -108,19 +108,55 @@ type parcel struct {
 	bytes []byte
 }
 
+// parcels is how many may be under way: what bounds a line is bytes, and a parcel
+// may be as small as what one write of a program brings.
+const parcels = 1 << 16
+
+// hold bounds the bytes that are under way.
+type hold struct {
+	mu    sync.Mutex
+	freed sync.Cond
+	used  int64
+	most  int64
+}
+
+func newHold(most int64) *hold {
+	h := &hold{most: most}
+	h.freed.L = &h.mu
+	return h
+}
+
+// take waits until there is room, or nothing is under way.
+func (h *hold) take(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.used > 0 && h.used+int64(n) > h.most {
+		h.freed.Wait()
+	}
+	h.used += int64(n)
+}
+
+func (h *hold) give(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.used -= int64(n)
+	h.freed.Signal()
+}
+
 // carry brings what comes from one side to the other. What is under way is
 // bounded by twice what the line holds, and by 4 MiB where it sets no rate.
 func (p *Proxy) carry(to, from net.Conn, b *Bucket) {
-	holds := max(2*p.line.Rate*int64(p.line.Delay)/int64(time.Second), 4<<20)
-	way := make(chan parcel, holds/chunk)
+	room := newHold(max(2*p.line.Rate*int64(p.line.Delay)/int64(time.Second), 4<<20))
+	way := make(chan parcel, parcels)
 	var gone sync.WaitGroup
-	gone.Go(func() { deliver(to, way) })
+	gone.Go(func() { deliver(to, way, room) })
 	buf := make([]byte, chunk)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			now := time.Now()
 			time.Sleep(b.Take(n, now))
+			room.take(n)
 			way <- parcel{time.Now().Add(p.line.Delay), append([]byte(nil), buf[:n]...)}
 		}
 		if err != nil {
@@ -135,7 +171,7 @@ func (p *Proxy) carry(to, from net.Conn, b *Bucket) {
 
 // deliver writes parcels when they are due. After a write that failed the rest
 // is lost, as behind a cut.
-func deliver(to net.Conn, way <-chan parcel) {
+func deliver(to net.Conn, way <-chan parcel, room *hold) {
 	broken := false
 	for p := range way {
 		time.Sleep(time.Until(p.due))
@@ -143,6 +179,7 @@ func deliver(to net.Conn, way <-chan parcel) {
 			_, err := to.Write(p.bytes)
 			broken = err != nil
 		}
+		room.give(len(p.bytes))
 	}
 }
 
