@@ -46,7 +46,7 @@ func OpenBitswap(h host.Host, b Blocks) *Bitswap {
 		bitswap.WithPeerBlockRequestFilter(func(_ peer.ID, c cid.Cid) bool { return Accept(c) == nil }),
 	}
 	if b == nil {
-		b = several(nil)
+		b = nothing{}
 	}
 	ctx := context.Background() // Close ends it
 	return &Bitswap{h, bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, counter{shop{b}}, options...)}

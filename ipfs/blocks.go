@@ -86,40 +86,14 @@ func (p *public) Size(ctx context.Context, c cid.Cid) (int, error) {
 	return sizeOf(ctx, p.blocks, c)
 }
 
-// Several looks for a block in one source after the other.
-func Several(sources ...Blocks) Blocks { return several(sources) }
-
-type several []Blocks
+// nothing is a source of no blocks.
+type nothing struct{}
 
 // Get implements Blocks.
-func (s several) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	for _, b := range s {
-		if block, err := b.Get(ctx, c); !IsNotHeld(err) {
-			return block, err
-		}
-	}
-	return nil, notHeld(c)
-}
+func (nothing) Get(_ context.Context, c cid.Cid) ([]byte, error) { return nil, notHeld(c) }
 
 // Has implements Blocks.
-func (s several) Has(ctx context.Context, c cid.Cid) (bool, error) {
-	for _, b := range s {
-		if ok, err := b.Has(ctx, c); ok || err != nil {
-			return ok, err
-		}
-	}
-	return false, nil
-}
-
-// Size implements Sizer.
-func (s several) Size(ctx context.Context, c cid.Cid) (int, error) {
-	for _, b := range s {
-		if n, err := sizeOf(ctx, b, c); !IsNotHeld(err) {
-			return n, err
-		}
-	}
-	return 0, notHeld(c)
-}
+func (nothing) Has(context.Context, cid.Cid) (bool, error) { return false, nil }
 
 // IsNotHeld reports whether an error of Blocks says that the block is absent.
 func IsNotHeld(err error) bool {

@@ -53,7 +53,7 @@ type GraphSync struct {
 func OpenGraphSync(h host.Host, b Blocks) *GraphSync {
 	serves := b != nil
 	if !serves {
-		b = several(nil)
+		b = nothing{}
 	}
 	hush()
 	ctx, cancel := context.WithCancel(context.Background()) // Close ends it
