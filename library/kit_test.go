@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type shelf struct {
 	*Library
 	store *store.Store
 	dir   string
-	clock types.Millis
+	clock atomic.Int64 // Unix ms
 }
 
 func open(t testing.TB, dir string, src Source) *shelf {
@@ -36,10 +37,11 @@ func openWith(t testing.TB, dir string, src Source, o store.Options) *shelf {
 	t.Helper()
 	st, err := store.Open(dir, o)
 	ok(t, err)
-	s := &shelf{store: st, dir: dir, clock: 1_790_000_000_000}
+	s := &shelf{store: st, dir: dir}
+	s.clock.Store(1_790_000_000_000)
 	s.Library, err = New(Config{
 		State: st, Pieces: st.Pieces(), Reserve: Rooms(st.Pieces().Reserve), Source: src,
-		Now: func() types.Millis { s.clock++; return s.clock },
+		Now: func() types.Millis { return types.Millis(s.clock.Add(1)) },
 	})
 	ok(t, err)
 	t.Cleanup(func() { s.close(t) })

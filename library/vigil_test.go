@@ -193,7 +193,7 @@ func TestRetain(t *testing.T) {
 	for i := range 6 {
 		ok(t, os.WriteFile(filepath.Join(folder, "note"), noise(uint64(i), 100_000), 0o600))
 		ids = append(ids, put(folder))
-		s.clock += day / 2
+		s.clock.Add(int64(day / 2))
 		if i == 1 {
 			ok(t, os.CopyFS(filepath.Join(other, "x"), os.DirFS(folder)))
 			ok(t, os.Chtimes(filepath.Join(other, "x/note"), time.Unix(1, 0), time.Unix(1, 0)))
