@@ -84,8 +84,7 @@ type fetching struct {
 	failed chan struct{} // closed when nothing can be kept any more
 	fault  error         // and why
 
-	loose   int64      // bytes put since the last sync began
-	syncing chan error // the end of a sync that runs; nil: none does
+	loose int64 // bytes put since the last sync began
 }
 
 // arrival is a piece that came and is to be kept.
@@ -169,32 +168,18 @@ func (f *fetching) keep() {
 			close(f.failed)
 		}
 	}
-	if f.syncing != nil {
-		f.fault = cmp.Or(f.fault, <-f.syncing)
-		f.syncing = nil
-	}
 }
 
-// sync makes what was kept durable now and then, while more is put. One sync runs
-// at a time.
+// sync begins to make what was kept durable now and then, while more is put.
 func (f *fetching) sync(n int64) error {
 	if f.loose += n; f.loose < syncEvery {
 		return nil
 	}
-	if f.syncing != nil {
-		select {
-		case err := <-f.syncing:
-			f.syncing = nil
-			if err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
+	begun, err := f.room.now.Flush()
+	if begun {
+		f.loose = 0
 	}
-	f.loose, f.syncing = 0, make(chan error, 1)
-	go func(room Room, end chan<- error) { end <- room.Sync() }(f.room.now, f.syncing)
-	return nil
+	return err
 }
 
 // store checks a piece and stores it.

@@ -48,8 +48,9 @@ type Room interface {
 	PutKnown(digest types.Hash, piece []byte) error
 	// Adopt makes the owner an owner of a piece that is held; false when it is not.
 	Adopt(digest types.Hash) (bool, error)
-	// Sync returns when all that was put before is durable; puts may go on.
-	Sync() error
+	// Flush begins to make durable what was put, unless it is at that already;
+	// Commit gives the error of the last.
+	Flush() (begun bool, err error)
 	// Left is the number of bytes not yet used.
 	Left() int64
 	// Commit makes all durable and gives the rest back.

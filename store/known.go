@@ -31,8 +31,14 @@ func (r *Reservation) PutKnown(digest types.Hash, piece []byte) error {
 	if err != nil || !r.r.full() {
 		return err
 	}
-	return r.flush.begin(r.Sync)
+	_, err = r.Flush()
+	return err
 }
+
+// Flush begins to make durable all that was put before, and does not wait. While
+// an earlier one runs it begins none, and says so. An error is that of an earlier
+// one; the last is waited for by Commit and Release.
+func (r *Reservation) Flush() (begun bool, err error) { return r.flush.begin(r.Sync) }
 
 // Adopt makes the owner of the reservation an owner of a piece that is held, and
 // reports whether it is. The piece is not read; it uses no bytes of the
@@ -69,7 +75,7 @@ type underway struct {
 
 // begin starts a sync, unless one is under way, and gives the error of the one
 // before.
-func (u *underway) begin(sync func() error) error {
+func (u *underway) begin(sync func() error) (begun bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.done != nil {
@@ -77,16 +83,16 @@ func (u *underway) begin(sync func() error) error {
 		case err := <-u.done:
 			u.done = nil
 			if err != nil {
-				return err
+				return false, err
 			}
 		default:
-			return nil
+			return false, nil
 		}
 	}
 	done := make(chan error, 1)
 	u.done = done
 	go func() { done <- sync() }()
-	return nil
+	return true, nil
 }
 
 // wait ends what begin has started.
