@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -258,7 +259,7 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 	}
 	var got library.Fetched
 	if q.Archive {
-		got, err = n.export(ctx, ref, q.Dir, watch(out, &res.Warnings))
+		got, err = n.export(ctx, ref, &q, watch(out, &res.Warnings))
 	} else {
 		o := library.GetOptions{Include: q.Include, Exclude: q.Exclude, Replace: q.Replace}
 		got, err = n.lib.Get(ctx, ref, q.Dir, o, watch(out, &res.Warnings))
@@ -282,8 +283,11 @@ func (n *Node) get(ctx context.Context, q api.GetRequest, out *api.Out) (*api.Ge
 }
 
 // export writes the TGZ to a file, in one step.
-func (n *Node) export(ctx context.Context, ref library.Ref, name string, w library.Watch) (library.Fetched, error) {
-	part := name + ".part"
+func (n *Node) export(ctx context.Context, ref library.Ref, q *api.GetRequest, w library.Watch) (library.Fetched, error) {
+	if _, err := os.Lstat(q.Dir); err == nil && !q.Replace {
+		return library.Fetched{}, fmt.Errorf("%s: %w", q.Dir, fs.ErrExist)
+	}
+	part := q.Dir + ".part"
 	f, err := os.Create(part)
 	if err != nil {
 		return library.Fetched{}, err
@@ -292,7 +296,7 @@ func (n *Node) export(ctx context.Context, ref library.Ref, name string, w libra
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return got, errors.Join(err, os.Remove(part))
 	}
-	return got, os.Rename(part, name)
+	return got, os.Rename(part, q.Dir)
 }
 
 func (n *Node) list(ctx context.Context, q api.RefRequest, _ *api.Out) (*api.ListResult, error) {

@@ -168,21 +168,26 @@ func (g *getting) file(e archive.Entry) error {
 	return g.done(library.Fetched{Attachment: h.Attachment, Name: h.Name, Unpacked: archive.Unpacked{Files: 1, Bytes: e.Size}}, bytesText(uint64(e.Size)))
 }
 
-// write lets fill write stdout, or a file that appears when it is whole.
-func (g *getting) write(fill func(io.Writer) error) (err error) {
-	if g.out == "-" {
-		return fill(g.a.resultWriter())
+// write is output where -o says.
+func (g *getting) write(fill func(io.Writer) error) error {
+	return g.a.output(g.out, g.o.Replace, fill)
+}
+
+// output lets fill write stdout, or a file that appears when it is whole.
+func (a *app) output(name string, replace bool, fill func(io.Writer) error) error {
+	if name == "-" {
+		return fill(a.resultWriter())
 	}
-	if _, err := os.Lstat(g.out); err == nil && !g.o.Replace {
-		return fmt.Errorf("%s: %w", g.out, fs.ErrExist)
+	if _, err := os.Lstat(name); err == nil && !replace {
+		return fmt.Errorf("%s: %w", name, fs.ErrExist)
 	}
-	f, err := os.CreateTemp(filepath.Dir(g.out), ".staddle-*.part")
+	f, err := os.CreateTemp(filepath.Dir(name), ".staddle-*.part")
 	if err != nil {
 		return err
 	}
-	err = errors.Join(fill(f), f.Chmod(0o644), f.Close())
+	err = errors.Join(fill(f), f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), g.out)
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))

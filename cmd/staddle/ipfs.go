@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -50,34 +49,10 @@ understands; --root index is Staddle's own index of the pieces.`,
 }
 
 func (a *app) exportCAR(ctx context.Context, q api.CARExport, out string) error {
-	if out == "-" {
-		if a.isTerminal(a.stdout) {
-			return errBinary
-		}
-		return a.bytes(ctx, api.CallCARExport, q, a.stdout)
+	if out == "-" && a.isTerminal(a.stdout) {
+		return errBinary
 	}
-	return inOneStep(out, func(w io.Writer) error { return a.bytes(ctx, api.CallCARExport, q, w) })
-}
-
-// inOneStep writes a file under another name first, so that it is there whole or
-// not at all.
-func inOneStep(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name + ".part")
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the error before says more
-		return err
-	}
-	return os.Rename(f.Name(), name)
+	return a.output(out, a.yes, func(w io.Writer) error { return a.bytes(ctx, api.CallCARExport, q, w) })
 }
 
 func (a *app) carImport() *cobra.Command {

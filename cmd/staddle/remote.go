@@ -179,16 +179,8 @@ func (a *app) fileByDaemon(ctx context.Context, ref library.Ref, w getWish) erro
 	if _, err := os.Lstat(out); err == nil && !a.yes {
 		return &failure{&marked{errUsage, fmt.Sprintf("%s is there already", out)}, "add --yes to write over it"}
 	}
-	f, err := os.CreateTemp(filepath.Dir(out), ".staddle-part-*")
+	err := a.output(out, true, func(w io.Writer) error { return a.bytes(ctx, api.CallCat, q, w) })
 	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	err = a.bytes(ctx, api.CallCat, q, f)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), out); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(a.stdout, out)

@@ -37,6 +37,7 @@ func TestCAR(t *testing.T) {
 	for _, version := range []string{"1", "2"} {
 		car := filepath.Join(dir, version+".car")
 		a.does("car", "export", ref, "--car-version", version, "-o", car)
+		a.exits(2, "car", "export", ref, "-o", car) // it does not write over a file
 		root, _, _ := strings.Cut(b.does("car", "import", car).stdout, " ")
 		if got := fetch(t, gateway+"/ipfs/"+root, ""); !bytes.Equal(got, want) {
 			t.Errorf("version %s: the gateway gives %d bytes, want %d", version, len(got), len(want))
