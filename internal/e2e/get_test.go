@@ -68,14 +68,14 @@ func TestKilledGets(t *testing.T) {
 		go func() { ended <- get.Wait() }()
 		before := sample(b)
 		sum := before
-		moment := time.Now().Add(time.Duration(30+chance.IntN(400)) * time.Millisecond)
+		after := 1 + chance.Int64N(2*size/(moments+4)) // bytes, so that the kills fit into a get of any speed
 		victim := []*peer{a, b}[chance.IntN(2)]
 		for running := true; running; {
 			select {
 			case err := <-ended:
 				running, done = false, err == nil
 			case <-time.After(5 * time.Millisecond):
-				if kills < moments && time.Now().After(moment) && sum > before {
+				if kills < moments && sum-before >= after {
 					sum = max(sum, sample(b))
 					victim.kill()
 					done = <-ended == nil // it was quicker
